@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from fastapi import HTTPException
 from jinja2 import TemplateError
-from transformers import StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.completion import CompletionHandler
 from transformers.cli.serving.utils import BaseHandler, GenerationState, Modality
@@ -45,6 +45,7 @@ NO_MANAGER: Any = None  # of models that come and go
 GREEDY = 1e-5  # a temperature below it chooses the likeliest token, as in vLLM: by dividing, logits would overflow
 MOST_BIAS = 100  # of a logit, as OpenAI's interface has it: an infinite one leaves no probabilities
 RANGES = {"temperature": (0, 100), "top_p": (0, 1), "frequency_penalty": (-0.99, 2)}  # at -1 transformers fails
+SEEDS = (-(2**63), 2**64 - 1)  # that torch takes
 AS_USUAL: dict[str, Any] = {"n": 1}  # fields whose usual value changes nothing
 
 
@@ -98,6 +99,8 @@ class LoadedModel:
         inputs: dict[str, Any] = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
         if texts := stops.texts_of(body):
             inputs[stops.CRITERIA] = StoppingCriteriaList([StopTexts(texts, self.tokenizer, len(ids))])
+        if (seed := _seed(body)) is not None:
+            inputs["logits_processor"] = LogitsProcessorList([SeededSampling(seed)])
         settings = self._settings(handler, body, len(ids))
         given = (request_id, self.model, self.tokenizer, self.name, inputs, settings)
         if body.get("stream"):
@@ -111,7 +114,8 @@ class LoadedModel:
         for name, (least, most) in RANGES.items():
             if body.get(name) is not None and not least <= float(body[name]) <= most:
                 raise HTTPException(400, f"{name}: give a number from {least:g} to {most:g}")
-        given = {name: value for name, value in body.items() if name != "stop"}  # which stops.py heeds
+        # Heeded by stops.py, and by SeededSampling: the handlers seed torch at once, in the middle of another's answer.
+        given = {name: value for name, value in body.items() if name not in ("stop", "seed")}
         if bias := given.pop("logit_bias", None):
             given["logit_bias"] = self._bias(bias)
         if given.get("temperature") and float(given["temperature"]) < GREEDY:
@@ -140,6 +144,26 @@ class LoadedModel:
         if given.get("temperature"):
             settings.do_sample = True  # which they leave as the model's own settings have it
         return settings
+
+
+class SeededSampling(LogitsProcessor):
+    """Seeds torch before the first token of an answer, in the thread that answers one request after another."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed: int | None = seed
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+            self.seed = None
+        return scores
+
+
+def _seed(body: dict[str, Any]) -> int | None:
+    seed = body.get("seed")
+    if seed is not None and not (isinstance(seed, int) and SEEDS[0] <= seed <= SEEDS[1]):
+        raise HTTPException(400, "seed: give a whole number of at most 64 bits")
+    return seed
 
 
 def _refuse_what_is_no_text(content: Any) -> None:

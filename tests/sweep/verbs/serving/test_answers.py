@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,6 +190,18 @@ def test_a_temperature_samples_and_the_length_is_kept(served: Served) -> None:
     assert (status, "leave room to answer" in answer["error"]["message"]) == (400, True)
 
 
+def test_a_seed_gives_the_same_answer_whoever_asks_meanwhile(served: Served) -> None:
+    def text(number: int) -> str:
+        body = ASK | {"temperature": 1.5, "max_tokens": 40, "seed": number, "stream": bool(number % 2)}
+        answer = ask(served, "/v1/chat/completions", body)[1]
+        return streamed(answer) if number % 2 else str(answer["choices"][0]["message"]["content"])
+
+    alone = [text(number) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(text, range(6))) == alone
+    assert len(set(alone)) > 1
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-6])
 def test_a_temperature_next_to_zero_is_greedy(served: Served, temperature: float) -> None:
     asked = ask(served, "/v1/chat/completions", ASK | {"temperature": temperature})
@@ -218,6 +231,7 @@ def test_a_temperature_next_to_zero_is_greedy(served: Served, temperature: float
         ("/v1/chat/completions", ASK | {"logit_bias": {"1": 1e308}}, "logit_bias: give numbers from -100"),
         ("/v1/chat/completions", ASK | {"stop": ["a", ""]}, "stop: give a text"),
         ("/v1/chat/completions", ASK | {"stop": 5}, "stop: give a text"),
+        ("/v1/chat/completions", ASK | {"seed": 2**64}, "seed: give a whole number"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text"),
         ("/v1/chat/completions", '{"messages": ' + "[" * 10_000, "no JSON object"),
         ("/v1/completions", {"prompt": ["x"]}, "has to be a text"),
