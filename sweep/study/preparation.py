@@ -222,8 +222,9 @@ def own_stamps(study: Study) -> Stamps:
 
 
 def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
-    base = study.base_model.pretrained
-    yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
+    base = study.base_model
+    for field, name in (("base_model", base.pretrained), ("base_model.tokenizer", base.tokenizer)):
+        yield field, [str(file) for file in Path(name).rglob("*")] if name and Path(name).is_dir() else []
     template = study.documents.template_file
     yield "documents.chat_template", [str(template)] if template else []
     for source in study.corpora.by_name.values():

@@ -24,6 +24,7 @@ from sweep.store.run import Run
 from sweep.study import Status, Study, Trial, study_file
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.verbs.running import preparing
+from trainers.packing.pack import LaunchText
 from trainers.trials import cpt
 
 
@@ -219,6 +220,26 @@ def test_check_names_the_part_that_is_outdated(local: str, tmp_path: Path) -> No
     told = invoke("plan", local, "--check", "--runs", str(tmp_path / "runs"))
     assert "note: preparation: not done: corpora.original" in told
     assert found["corpora.additional"][1].startswith("prepared: ")
+
+
+def test_a_tokenizer_of_the_users_own_that_changed_is_noticed(
+    local_study: Study, tmp_path: Path, small_model: Path
+) -> None:
+    own = tmp_path / "tokenizer"
+    own.mkdir()
+    for file in small_model.glob("*token*"):
+        (own / file.name).write_bytes(file.read_bytes())
+    base = local_study.base_model.model_copy(update={"tokenizer": str(own)})
+    study = local_study.model_copy(update={"base_model": base})
+    name = written(study, tmp_path)
+    invoke("prepare", name)
+    before = LaunchText(study, study.grid_trials[0], "trl", Path(name), {}).key
+    assert checks(name, tmp_path)["preparation"][1].startswith("done, ")
+    content = json.loads((own / "tokenizer.json").read_text())
+    (own / "tokenizer.json").write_text(json.dumps(content, indent=3))
+    changed = "not done: base_model.tokenizer (base_model.tokenizer: its files have changed): "
+    assert checks(name, tmp_path)["preparation"][1].startswith(changed)
+    assert LaunchText(study, study.grid_trials[0], "trl", Path(name), {}).key != before, "what was packed is another's"
 
 
 def test_offline_and_not_prepared_check_says_what_cannot_be_reached(
