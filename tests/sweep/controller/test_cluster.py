@@ -340,6 +340,19 @@ def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str]) 
     assert "--working-dir" not in call
 
 
+def test_a_submitted_job_does_not_depend_on_the_folder_that_it_starts_in(
+    machine: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my study.yaml").touch()
+    here = machine | {"ALMR_CACHE": "cache", "ALMR_RUNS": "../runs"}
+    for study in ("my study.yaml", "demo"):
+        assert run("submit.sh", here, study).returncode == 0
+    own, shipped = (call[call.index("--") + 1 :] for call in calls(machine))
+    assert own[1:6] == [f"ALMR_CACHE={tmp_path}/cache", "almr", "run", f"{tmp_path}/my study.yaml", "--runs"]
+    assert (own[6], shipped[4]) == (str(tmp_path.parent / "runs"), "demo")
+
+
 @pytest.mark.parametrize("script", ["submit.sh", "slurm.sh", "slurm.sbatch"])
 def test_what_is_missing_is_named(script: str, machine: dict[str, str]) -> None:
     assert "usage: " in run(script, machine).stderr
