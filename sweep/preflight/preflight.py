@@ -200,7 +200,22 @@ def _scoring_folders(study: Study) -> dict[str, str]:
 
 
 def _space(run: Run, planned: StudyPlan) -> dict[str, tuple[float | None, float]]:
-    needs = {str(cache.root()): planned.disk.to_prepare}
+    """Bytes that are needed and free, by folder. What lies on one disk needs its space together."""
+    needs: list[tuple[Path, float | None]] = [(cache.root(), planned.disk.to_prepare)]
     if not run.mirror:
-        needs[str(run.folder.parent)] = planned.disk.run_bytes
-    return {folder: (need, float(shutil.disk_usage(folder).free)) for folder, need in needs.items()}
+        here = cache.size([str(run.folder)], set())  # of an earlier session
+        needs.append((run.folder.parent, max(0.0, planned.disk.run_bytes - here)))
+    found = {str(folder): (None, _free(folder)) for folder, need in needs if need is None}
+    disks: dict[int, list[tuple[Path, float]]] = {}
+    for folder, need in needs:
+        if need is not None:
+            disks.setdefault(folder.stat().st_dev, []).append((folder, need))
+    together = {
+        " with ".join(dict.fromkeys(str(folder) for folder, _ in parts)): (sum(need for _, need in parts), parts[0][0])
+        for parts in disks.values()
+    }
+    return found | {names: (need, _free(folder)) for names, (need, folder) in together.items()}
+
+
+def _free(folder: Path) -> float:
+    return float(shutil.disk_usage(folder).free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bucket
@@ -95,6 +96,21 @@ def test_space_that_is_short_and_space_that_is_not_known() -> None:
     assert short == "/runs needs up to 2.0 TB, 1.0 TB free: free some space, or move it"
     [fine] = checks.disk_space({"/runs": (0, 80e9), "/cache": (None, 1e12)})
     assert fine.text == "ok: disk: /runs needs 0 kB, 80.0 GB free; /cache needs an unknown amount, 1.0 TB free"
+
+
+def test_what_lies_on_one_disk_needs_its_space_together_less_what_a_run_has(tmp_path: Path, cache: Path) -> None:
+    cache.mkdir(exist_ok=True)
+
+    def space(runs: Path, prepared: float | None) -> list[tuple[str, float | None]]:
+        disk = SimpleNamespace(to_prepare=prepared, run_bytes=5e9)
+        found = preflight._space(Run(runs / "one"), SimpleNamespace(disk=disk))  # type: ignore[arg-type]
+        return [(name, need) for name, (need, _) in found.items()]
+
+    assert space(tmp_path, 3e9) == [(f"{cache} with {tmp_path}", 8e9)]
+    assert space(cache, 3e9) == [(str(cache), 8e9)]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "kept").write_bytes(bytes(1000))
+    assert space(tmp_path, None) == [(str(cache), None), (str(tmp_path), 5e9 - 1000)]
 
 
 def test_a_node_reads_the_nonce_and_answers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
