@@ -130,5 +130,4 @@ def of_loss(first: ComparedFit, second: ComparedFit, name: str, by: Measure, lev
 
 def _at_winner(of: ComparedFit, name: str) -> NDArray[np.float64]:
     """The draws of a loss where the fit's winner is: (n,)."""
-    i, j = np.unravel_index(of.optima.mean.argmin(), of.optima.mean.shape)
-    return np.asarray(of.lattice.draws[name][:, i, j])
+    return of.optima.at_best(of.lattice.draws[name])

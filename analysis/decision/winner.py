@@ -21,11 +21,12 @@ def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
     almr, lr = optima.best()
     i, j = np.unravel_index(optima.mean.argmin(), optima.mean.shape)
     drawn, axes = optima.drawn_best(), (optima.almr, optima.lr)
+    objective = float(optima.at_best(optima.mean))
     return Winner(
         almr=almr,
         lr=lr,
-        objective=float(optima.mean[i, j]),
-        objective_interval=band(float(optima.mean[i, j]), float(optima.sd[i, j]), level),
+        objective=objective,
+        objective_interval=band(objective, float(optima.sd[i, j]), level),
         almr_interval=optimum_interval(almr, drawn[0], optima.almr, level),
         lr_interval=optimum_interval(lr, drawn[1], optima.lr, level),
         level=level,
@@ -35,10 +36,14 @@ def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
             for name, d, axis in zip(HYPERPARAMETERS, drawn, axes, strict=True)
         },
         losses={
-            name: LossAtWinner(mean=float(lattice.mean[name][i, j]), interval=interval(draws[:, i, j], level))
-            for name, draws in lattice.draws.items()
+            name: LossAtWinner(mean=float(optima.at_best(mean)), interval=_of_draws(optima, lattice.draws[name], level))
+            for name, mean in lattice.mean.items()
         },
     )
+
+
+def _of_draws(optima: Optima, draws: Array, level: float) -> Interval:
+    return interval(optima.at_best(draws), level)
 
 
 def interval(values: Array, level: float) -> Interval:

@@ -6,6 +6,7 @@ the quantiles of these. Nothing is predicted outside the tried range.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -123,6 +124,19 @@ class Optima:
         [i], [j] = refined(self.mean[None])
         return float(self.almr_at(i)), float(self.lr_at(j))
 
+    def at_best(self, values: Array) -> Array:
+        """What values (..., A, L) on the lattice are at `best`: (...). On the paraboloid through the lattice's lowest
+        point and its neighbours, since on the way from that point a language's loss may fall by more than its
+        uncertainty. Where a guard forbids a neighbour, at the lowest point itself.
+        """
+        i, j = map(int, np.unravel_index(self.mean.argmin(), self.mean.shape))
+        [row], [column] = refined(self.mean[None])
+        if not np.isfinite(_neighbour(self.mean, i, j, *np.indices((3, 3)) - 1)).all():
+            return np.asarray(values[..., i, j])
+        by_i, by_j, ii, jj, ij = _paraboloid(lambda di, dj: _neighbour(values, i, j, di, dj))
+        u, v = row - i, column - j
+        return np.asarray(values[..., i, j] + by_i * u + by_j * v + ii * u**2 / 2 + jj * v**2 / 2 + ij * u * v)
+
     def drawn_best(self) -> tuple[Array, Array]:
         """ALMR and LR of each draw's optimum: two arrays, of the draws that have one."""
         i, j = refined(self.draws[np.isfinite(self.draws).any(axis=(1, 2))])
@@ -153,13 +167,28 @@ def _joint_vertex(losses: Array, i: Array, j: Array) -> tuple[Array, Array]:
         return np.asarray(losses[each, np.clip(i + di, 0, last[0]), np.clip(j + dj, 0, last[1])])
 
     with np.errstate(invalid="ignore", divide="ignore"):  # a forbidden neighbour is infinite
-        by_i, by_j = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-        ii, jj = at(1, 0) - 2 * at(0, 0) + at(-1, 0), at(0, 1) - 2 * at(0, 0) + at(0, -1)
-        ij = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+        by_i, by_j, ii, jj, ij = _paraboloid(at)
         offsets = np.stack([ij * by_j - jj * by_i, ij * by_i - ii * by_j]) / (ii * jj - ij**2)
     inside = (i > 0) & (i < last[0]) & (j > 0) & (j < last[1])
     bowl = (ii > 0) & (jj > 0) & (ii * jj > ij**2)
     return inside & bowl & (np.abs(offsets) <= FARTHEST).all(axis=0), offsets
+
+
+def _neighbour(values: Array, i: int, j: int, di: int | Array, dj: int | Array) -> Array:
+    """Values (..., A, L) so many steps from (i, j), or at the edge."""
+    rows, columns = values.shape[-2:]
+    return np.asarray(values[..., np.clip(i + di, 0, rows - 1), np.clip(j + dj, 0, columns - 1)])
+
+
+def _paraboloid(at: Callable[[int, int], Array]) -> tuple[Array, Array, Array, Array, Array]:
+    """Slopes in i and j and the derivatives ii, jj and ij, from the values `at` steps of -1 to 1 from a point."""
+    return (
+        (at(1, 0) - at(-1, 0)) / 2,
+        (at(0, 1) - at(0, -1)) / 2,
+        at(1, 0) - 2 * at(0, 0) + at(-1, 0),
+        at(0, 1) - 2 * at(0, 0) + at(0, -1),
+        (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4,
+    )
 
 
 def refined_along(losses: Array) -> Array:

@@ -118,12 +118,16 @@ function winnerOf(lattice, weights, bounds, quantiles) {
     mean = mean.map((value, k) => (over[k] <= Math.max(0, least) ? value : Infinity));
   }
   const at = lowest(mean);
-  const [i, j] = refined(mean, lattice.almr.length, lattice.lr.length);
+  const [rows, columns] = [lattice.almr.length, lattice.lr.length];
+  const [i, j] = refined(mean, rows, columns);
+  const free = Number.isFinite([-1, 0, 1].reduce((sum, di) => sum + [-1, 0, 1].reduce((part, dj) => part + around(mean, rows, columns, at)(di, dj), 0), 0));
+  const there = (/** @type {Matrix} */ values) => (free ? onParaboloid(around(values, rows, columns, at), i - Math.floor(at / columns), j - (at % columns)) : values[at]);
+  const objective = there(mean);
   const half = quantiles[0] * weightedSd(weights, lattice.sd)[at];
   return {
     almr: between(lattice.almr, i), lr: Math.exp(between(lattice.lr.map(Math.log), j)),
-    objective: mean[at], interval: [mean[at] - half, mean[at] + half], kept,
-    losses: Object.fromEntries(Object.keys(lattice.mean).map((name) => [name, lattice.mean[name][at]])),
+    objective, interval: [objective - half, objective + half], kept,
+    losses: Object.fromEntries(Object.keys(lattice.mean).map((name) => [name, there(lattice.mean[name])])),
   };
 }
 
@@ -134,18 +138,40 @@ function lowest(values) {
   return at;
 }
 
+/** The values so many steps from a place, or at the edge. @param {Matrix} values @param {number} rows
+ * @param {number} columns @param {number} at @returns {(di: number, dj: number) => number} */
+function around(values, rows, columns, at) {
+  const clip = (/** @type {number} */ k, /** @type {number} */ last) => Math.min(Math.max(k, 0), last);
+  const [i, j] = [Math.floor(at / columns), at % columns];
+  return (di, dj) => values[clip(i + di, rows - 1) * columns + clip(j + dj, columns - 1)];
+}
+
+/** The slopes and second derivatives of the paraboloid through a point and its neighbours.
+ * @param {(di: number, dj: number) => number} near */
+function paraboloid(near) {
+  return [
+    (near(1, 0) - near(-1, 0)) / 2, (near(0, 1) - near(0, -1)) / 2,
+    near(1, 0) - 2 * near(0, 0) + near(-1, 0), near(0, 1) - 2 * near(0, 0) + near(0, -1),
+    (near(1, 1) - near(1, -1) - near(-1, 1) + near(-1, -1)) / 4,
+  ];
+}
+
+/** Its value so many steps from the point. @param {(di: number, dj: number) => number} near @param {number} u
+ * @param {number} v */
+function onParaboloid(near, u, v) {
+  const [byI, byJ, ii, jj, ij] = paraboloid(near);
+  return near(0, 0) + byI * u + byJ * v + ii * u ** 2 / 2 + jj * v ** 2 / 2 + ij * u * v;
+}
+
 /** Fractional row and column of the minimum: the vertex of the paraboloid around the lowest point, if it is near by,
  * else of a parabola on each axis. @param {Matrix} values @param {number} rows @param {number} columns */
 function refined(values, rows, columns) {
   const at = lowest(values);
   const [i, j] = [Math.floor(at / columns), at % columns];
   const clip = (/** @type {number} */ k, /** @type {number} */ last) => Math.min(Math.max(k, 0), last);
-  const near = (/** @type {number} */ di, /** @type {number} */ dj) =>
-    values[clip(i + di, rows - 1) * columns + clip(j + dj, columns - 1)];
+  const near = around(values, rows, columns, at);
   let step = [vertex(near(-1, 0), near(0, 0), near(1, 0), i, rows), vertex(near(0, -1), near(0, 0), near(0, 1), j, columns)];
-  const [byI, byJ] = [(near(1, 0) - near(-1, 0)) / 2, (near(0, 1) - near(0, -1)) / 2];
-  const [ii, jj] = [near(1, 0) - 2 * near(0, 0) + near(-1, 0), near(0, 1) - 2 * near(0, 0) + near(0, -1)];
-  const ij = (near(1, 1) - near(1, -1) - near(-1, 1) + near(-1, -1)) / 4;
+  const [byI, byJ, ii, jj, ij] = paraboloid(near);
   const determinant = ii * jj - ij ** 2;
   const joint = [(ij * byJ - jj * byI) / determinant, (ij * byI - ii * byJ) / determinant];
   const inside = i > 0 && i < rows - 1 && j > 0 && j < columns - 1;

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +60,26 @@ def test_the_winner_has_the_objective_and_the_losses_of_its_point():
         assert winner.losses[name].interval.low <= winner.losses[name].mean <= winner.losses[name].interval.high
     # Two independent languages of sd 0.01 each.
     assert winner.objective_interval.high - winner.objective == pytest.approx(1.645 * 0.01 / np.sqrt(2), rel=1e-3)
+
+
+@given(at=INSIDE, coupling=st.floats(-4, 4))
+def test_the_losses_are_those_of_the_winner_between_lattice_points(at, coupling):
+    """At the lattice's nearest point a language's loss is another one: its interval left out that of the winner."""
+    known = Known(at[0], float(np.exp(at[1])), coupling)
+    winner = winner_of(known)
+    for name, loss in known.losses(np.array(winner.almr), np.array(winner.lr)).items():
+        assert winner.losses[name].mean == pytest.approx(float(loss), abs=2e-4)
+    assert winner.objective == pytest.approx(np.mean([one.mean for one in winner.losses.values()]), abs=1e-9)
+
+
+def test_beside_what_a_guard_forbids_the_losses_are_those_of_the_lowest_point():
+    mean = np.add.outer((np.arange(7) - 3.3) ** 2, (np.arange(9) - 4.4) ** 2)
+    free = Optima(np.linspace(0, 1, 7), np.geomspace(1e-5, 1e-3, 9), mean, mean, mean[None])
+    assert free.at_best(mean) == pytest.approx(0, abs=1e-9)
+    assert free.at_best(np.stack([mean, 1 + 2 * mean])) == pytest.approx([0, 1], abs=1e-9)
+    mean = mean.copy()
+    mean[2, 3] = np.inf
+    assert replace(free, mean=mean).at_best(free.sd) == free.sd[3, 4]
 
 
 def test_refinement_is_exact_on_a_paraboloid_and_stays_on_the_edge():

@@ -59,6 +59,7 @@ def test_the_winner_under_a_forgetting_guard_is_that_of_the_fit(fitted, bound):
     assert found["almr"] == pytest.approx(expected.almr, abs=1e-9)
     assert found["lr"] == pytest.approx(expected.lr, rel=1e-9)
     assert found["objective"] == pytest.approx(expected.objective, abs=1e-10)
+    assert found["losses"] == pytest.approx({name: one.mean for name, one in expected.losses.items()}, abs=1e-10)
     assert found["kept"] is (bound > 3.2)
 
 
