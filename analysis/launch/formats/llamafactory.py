@@ -183,7 +183,7 @@ def start(plan: LaunchPlan, parts: Sections) -> Command:
         usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
         check="command -v llamafactory-cli > /dev/null ||\n"
         f'    fail "llamafactory-cli is not on PATH: pip install {needs}, or activate its environment"\n'
-        + packed_text.check(plan),
+        + packed_text.check_model(plan),
         # As llamafactory-cli starts it, but for the rendezvous: its own one does not start a failed group again.
         run=trainer_arguments.WHOLE_CHECKPOINTS
         + 'export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.launch.plan.launch_plan import DATA, LaunchPlan
+from analysis.launch.plan.launch_plan import DATA, MODEL, LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts import origin, prepare
 from sweep.study import study_file
@@ -30,6 +30,14 @@ def check(plan: LaunchPlan) -> str:
     fail "{data} has no packed text: run {beside}{prepare.NAME} once"
 [[ "$(< {data}/blocks.json)" == *"$(sha256sum < {beside}study.yaml | cut -c -64)"* ]] ||
     fail "{data} was packed before {beside}study.yaml was changed: run {beside}{prepare.NAME} again"
+"""
+
+
+def check_model(plan: LaunchPlan) -> str:
+    """Bash for start.sh: as `check`, and refuses where the base model is not here, whose files the data link to."""
+    config = f"{plan.data}/{MODEL}/config.json"
+    return f"""{check(plan)}[[ ! -L {config} || -f {config} ]] ||
+    fail "{config} leads to $(readlink {config}), which is not here: copy the model there"
 """
 
 

@@ -108,7 +108,7 @@ def command_with(plan: LaunchPlan, settings: Settings, script: str) -> Command:
         usage="Arguments override trl.yaml: start.sh --max_steps 10",
         check='python -c "import trl" 2> /dev/null ||\n'
         f'    fail "trl is not installed here: pip install {needs}, or activate its environment"\n'
-        + packed_text.check(plan).rstrip(),
+        + packed_text.check_model(plan).rstrip(),
         run=TORCHRUN + f'{script}.py --config trl.yaml --output_dir "$checkpoints" "$@"',
         install=f"pip install {needs}",
         prepare=packed_text.script(plan),

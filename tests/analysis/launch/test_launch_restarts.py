@@ -43,6 +43,15 @@ dist.destroy_process_group()
 """
 
 
+def packed(folder: Path) -> Path:
+    """The data of a format, as prepare.sh leaves them; returns the configuration of the model in it."""
+    config = folder / "data" / "model" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text("{}")
+    (folder / "data" / "blocks.json").write_text(sha256((folder / "study.yaml").read_bytes()).hexdigest())
+    return config
+
+
 def tools(folder: Path, **bodies: str) -> str:
     """A PATH with stand-ins for programs."""
     folder.mkdir()
@@ -113,8 +122,7 @@ def test_a_checkpoint_whose_saving_was_cut_off_is_none(write_format, make_study,
         (at / "model.safetensors").write_text("weights")
         if text is not None:
             (at / "trainer_state.json").write_text(text)
-    (folder / "data").mkdir()
-    (folder / "data" / "blocks.json").write_text(sha256((folder / "study.yaml").read_bytes()).hexdigest())
+    packed(folder)
     programs = dict.fromkeys(("llamafactory-cli", "axolotl", "python"), "true")
     path = tools(tmp_path / "bin", torchrun=f'ls "{kept}"/checkpoints-*', **programs)
     node = {"NNODES": "2", "NODE_RANK": str(rank), "MASTER_ADDR": "first", "MASTER_PORT": "1", "NODE_ADDR": "here"}
@@ -124,6 +132,24 @@ def test_a_checkpoint_whose_saving_was_cut_off_is_none(write_format, make_study,
     cut_off = ["checkpoint-30", "checkpoint-40"] if rank else []
     assert done.stdout.splitlines()[1:] == ["checkpoint-20", *cut_off, "checkpoint-x"]
     assert done.stderr.count("was cut off, and is removed") == 2 * (rank == 0)
+
+
+@pytest.mark.parametrize("name", ["llamafactory", "trl"])
+def test_data_that_were_copied_without_the_model_are_refused_in_a_line(write_format, make_study, tmp_path, name):
+    """They have links to the base model, where it was on the machine that packed them."""
+    folder = write_format(name, make_study(launch={"nodes": 1}))
+    config, path = (
+        packed(folder),
+        tools(tmp_path / "bin", torchrun="true", python="true", **{"llamafactory-cli": "true"}),
+    )
+    start = ["bash", str(folder / "start.sh")]
+    assert subprocess.run(start, env={"PATH": path}, capture_output=True).returncode == 0
+    config.unlink()
+    config.symlink_to("/models/llama 8b/config.json")
+    done = subprocess.run(start, env={"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 2
+    lost = "data/model/config.json leads to /models/llama 8b/config.json, which is not here: copy the model there"
+    assert done.stderr == f"start.sh: {lost}\n"
 
 
 @pytest.mark.parametrize("script", ["almr_trl", "almr_trl_dpo"])

@@ -26,6 +26,8 @@ command -v llamafactory-cli > /dev/null ||
     fail "data has no packed text: run prepare.sh once"
 [[ "$(< data/blocks.json)" == *"$(sha256sum < study.yaml | cut -c -64)"* ]] ||
     fail "data was packed before study.yaml was changed: run prepare.sh again"
+[[ ! -L data/model/config.json || -f data/model/config.json ]] ||
+    fail "data/model/config.json leads to $(readlink data/model/config.json), which is not here: copy the model there"
 
 
 if ((nodes == 1)); then
