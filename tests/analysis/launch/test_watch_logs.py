@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -241,3 +242,15 @@ def test_a_loss_beyond_all_measure_is_not_finite(tmp_path):
 def test_a_log_that_is_named_twice_is_read_once(tmp_path):
     log = write(tmp_path / "logs" / "metrics.jsonl", made.native(20))
     assert looked(tmp_path, "native", log, log.parent, log).log.restarts == []
+
+
+def test_event_files_that_were_copied_follow_each_other_as_they_were_written(tmp_path):
+    """A copy has the time of the copying: the newer half of a run that was started again may have been copied first."""
+    for name, steps, loss in (("z", (10, 20, 30, 40), 4.0), ("a", (30, 40, 50, 60), 3.0)):
+        made.event_file(tmp_path / "logs" / name, [(step, {"train/loss": loss}) for step in steps])
+    for name, age in (("z", 0), ("a", 3600)):
+        [file] = (tmp_path / "logs" / name).iterdir()
+        os.utime(file, (time.time() - age,) * 2)
+    found = looked(tmp_path, "trl", tmp_path / "logs")
+    assert found.log.series("loss") == {10: 4.0, 20: 4.0, 30: 3.0, 40: 3.0, 50: 3.0, 60: 3.0}
+    assert found.log.restarts == [(40, 30)]

@@ -5,6 +5,7 @@ TensorBoard itself, which reads them too, is no dependency; tensorboardX, which 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from io import BufferedReader
@@ -27,6 +28,20 @@ def read(path: Path) -> RunLog:
     log = RunLog()
     log.add(_events(path))
     return log
+
+
+def began(path: Path) -> float:
+    """When the file was begun, in seconds since 1970, by its first record; infinite where it has none yet. A copy of a
+    file has the time of the copying on its disk.
+    """
+    from tensorboardX.proto.event_pb2 import Event
+
+    try:
+        with regular.opened(path) as file:
+            first = next(_records(file), None)
+        return math.inf if first is None else float(Event.FromString(first).wall_time)
+    except Exception:  # it was deleted meanwhile, or is damaged: protobuf's own error, whose place differs by version
+        return math.inf
 
 
 def _events(path: Path) -> Iterator[LogEvent]:

@@ -27,7 +27,8 @@ def read(paths: Iterable[Path]) -> RunLog:
     _refuse_several(kinds.get("text", []))
     whole = RunLog()
     for kind, files in kinds.items():
-        ordered = sorted(files, key=lambda path: (_written(path), path))
+        began = event_files.began if kind == "tensorboard" else _written
+        ordered = sorted(files, key=lambda path: (began(path), path))
         whole.beside(_newest_state(ordered) if kind == "state" else _joined(ordered, READERS[kind]))
     return whole
 
