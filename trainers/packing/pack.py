@@ -82,11 +82,20 @@ class LaunchText:
         """Identifies what is packed: by the fields of the study that it depends on and the files that they name, by
         size and time. What lies beside the study file may be moved with it: its content counts, not its place.
         """
+        return self._key(json.dumps(f"{self._folder}/")[1:-1])
+
+    @cached_property
+    def keys(self) -> tuple[str, str]:
+        """Also that of earlier versions, which counted a place with other letters than those of ASCII."""
+        return self.key, self._key(f"{self._folder}/")
+
+    def _key(self, place: str) -> str:
+        """`place`: of the study file, as it is written in JSON."""
         study, training = self.study, self.study.training
         shares = {one.name: str(one.fraction) for one in study.corpora.by_name.values()}
         run = [self.trial.almr, self.trial.seed, training.steps, training.global_batch_tokens]
         run += [training.evaluation_tokens, training.document_masking]
-        named = json.dumps([preparation.fields(study), dict(self.held_out)]).replace(f"{self._folder}/", "")
+        named = json.dumps([preparation.fields(study), dict(self.held_out)]).replace(place, "")
         return fingerprint_of([VERSION, self.name, named, shares, run, self._files()])
 
     @property
@@ -136,7 +145,7 @@ def found(text: LaunchText, folder: Path) -> PackedText | None:
         packed = read(folder)
     except (OSError, ValueError):
         raise InputError(f"{folder}: holds other files: name a new folder with --out") from None
-    if packed.key != text.key:
+    if packed.key not in text.keys:
         raise InputError(
             f"{folder}: holds another study's text, or its files were changed since: delete it, or name a new folder"
         )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.study import Study, study_file
 from trainers.packing import token_file
+from trainers.packing.pack import LaunchText
 
 Free = namedtuple("Free", "total used free")
 
@@ -93,8 +94,8 @@ def test_text_that_was_changed_is_not_the_text_that_was_packed(local_study: Stud
 def test_a_bundle_that_was_moved_is_known_by_its_content(
     local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own text lies at other paths then; another text is not taken for it."""
-    bundle, moved = tmp_path / "launch", tmp_path / "moved"
+    """Its own text lies at other paths then, in whatever letters; another text is not taken for it."""
+    bundle, moved = tmp_path / "启动", tmp_path / "moved"
     (bundle / "held_out").mkdir(parents=True)
     for name in ("original", "additional"):
         (bundle / "held_out" / f"{name}.jsonl").write_text(json.dumps({"text": f"{name} left out " * 20}) + "\n")
@@ -106,6 +107,12 @@ def test_a_bundle_that_was_moved_is_known_by_its_content(
     arguments = ("study.yaml", "--format", "torchtitan", "--out", "data", *held_out)
     monkeypatch.chdir(bundle)
     assert ": packed for torchtitan" in almr(*arguments)
+    about, asked = Path("data/blocks.json"), study_file.load("study.yaml")
+    of = {name: f"held_out/{name}.jsonl" for name in ("original", "additional")}
+    key, earlier = LaunchText(asked, asked.grid_trials[0], "torchtitan", Path("study.yaml"), of).keys
+    about.write_text(about.read_text().replace(key, earlier))  # as a version before wrote it
+    assert "was packed already" in almr(*arguments)
+    about.write_text(about.read_text().replace(earlier, key))
     shutil.move(bundle, moved)
     monkeypatch.chdir(moved)
     assert "was packed already" in almr(*arguments)
