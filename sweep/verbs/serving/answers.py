@@ -21,7 +21,7 @@ from transformers.cli.serving.utils import BaseHandler, GenerationState, Modalit
 
 from sweep.study.errors import one_line
 from sweep.verbs.serving import stops, template
-from sweep.verbs.serving.stops import StoppingManager, StopTexts
+from sweep.verbs.serving.stops import ClientLeft, StoppingManager, StopTexts
 
 FIELDS = {
     "model",
@@ -93,12 +93,14 @@ class LoadedModel:
             raise TypeError("prompt has to be a text")
         return list(self.tokenizer(body["prompt"])["input_ids"])
 
-    async def answer(self, handler: Any, body: dict[str, Any], request_id: str) -> Any:
+    async def answer(self, handler: Any, body: dict[str, Any], request_id: str, left: ClientLeft | None) -> Any:
         ids = await asyncio.to_thread(self.prompt, body)  # a long one takes seconds, and others are to be answered
         rows = torch.tensor([ids], device=self.model.device)
         inputs: dict[str, Any] = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+        ends: list[Any] = [left] if left else []
         if texts := stops.texts_of(body):
-            inputs[stops.CRITERIA] = StoppingCriteriaList([StopTexts(texts, self.tokenizer, len(ids))])
+            ends.append(StopTexts(texts, self.tokenizer, len(ids)))
+        inputs |= {stops.CRITERIA: StoppingCriteriaList(ends)} if ends else {}
         if (seed := _seed(body)) is not None:
             inputs["logits_processor"] = LogitsProcessorList([SeededSampling(seed)])
         settings = self._settings(handler, body, len(ids))
@@ -187,8 +189,8 @@ class ChatAnswers(ChatCompletionHandler):
         super().__init__(model_manager=NO_MANAGER, generation_state=GenerationState())
         self.loaded = loaded
 
-    async def handle_request(self, body: dict[str, Any], request_id: str) -> Any:
-        return await self.loaded.answer(self, body, request_id)
+    async def handle_request(self, body: dict[str, Any], request_id: str, left: ClientLeft | None = None) -> Any:
+        return await self.loaded.answer(self, body, request_id, left)
 
 
 class TextAnswers(CompletionHandler):
@@ -198,5 +200,5 @@ class TextAnswers(CompletionHandler):
         super().__init__(model_manager=NO_MANAGER, generation_state=GenerationState())
         self.loaded = loaded
 
-    async def handle_request(self, body: dict[str, Any], request_id: str) -> Any:
-        return await self.loaded.answer(self, body, request_id)
+    async def handle_request(self, body: dict[str, Any], request_id: str, left: ClientLeft | None = None) -> Any:
+        return await self.loaded.answer(self, body, request_id, left)

@@ -15,6 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from analysis.launch.serving.guard import KeyGuard
 from sweep.study.errors import one_line
 from sweep.verbs.serving.answers import ChatAnswers, LoadedModel, TextAnswers
+from sweep.verbs.serving.stops import ClientLeft
 
 SMALLEST, TOKEN_BYTES = 2**16, 256  # bytes of a request that is read, beside those of each token of the model's length
 
@@ -38,14 +39,19 @@ def _add_answers(app: FastAPI, loaded: LoadedModel) -> None:
         needed = "messages" if request.url.path.startswith("/v1/chat") else "prompt"
         if needed not in body:
             raise HTTPException(400, f"{needed}: required, but missing")
+        left = ClientLeft()
+        watching = None if body.get("stream") else asyncio.create_task(left.watch(request))
         try:
-            return await handlers[request.url.path].handle_request(body, uuid.uuid4().hex)
+            return await handlers[request.url.path].handle_request(body, uuid.uuid4().hex, left)
         except HTTPException:
             raise
         except asyncio.CancelledError:  # of a server that is stopped, and waits no longer
             return _error(503, "the server was stopped", "server_error")
         except Exception as error:  # told the client; uvicorn would print the traceback
             return _error(500, f"{type(error).__name__}: {one_line(error)}", "server_error")
+        finally:
+            if watching:
+                watching.cancel()
 
     for path in handlers:
         app.add_api_route(path, answer, methods=["POST"], response_model=None)

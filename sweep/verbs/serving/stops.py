@@ -10,11 +10,12 @@ from collections import deque
 from typing import Any
 
 import torch
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from tokenizers.decoders import DecodeStream
 from transformers import StoppingCriteria
 from transformers.cli.serving.utils import GenerateManager
 
+LOOK_SECONDS = 0.2  # between looks whether a client is still there
 CRITERIA = "stopping_criteria"  # the argument of generate() that they are handed on as
 
 
@@ -52,6 +53,24 @@ class StopTexts(StoppingCriteria):
         ends = first(self.tail, self.stops) >= 0
         self.tail = self.tail[-max(map(len, self.stops)) :]
         return torch.tensor([ends], device=input_ids.device)
+
+
+class ClientLeft(StoppingCriteria):
+    """Ends an answer that nobody waits for any more: others do. A streamed one the handlers end themselves."""
+
+    stops: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> Any:
+        return torch.tensor([self.gone], device=input_ids.device)
+
+    async def watch(self, request: Request) -> None:
+        """Until the client has left."""
+        while not await request.is_disconnected():
+            await asyncio.sleep(LOOK_SECONDS)
+        self.gone = True
 
 
 class StoppedQueue:

@@ -7,6 +7,7 @@ import json
 import math
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -200,6 +201,27 @@ def test_a_seed_gives_the_same_answer_whoever_asks_meanwhile(served: Served) -> 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(text, range(6))) == alone
     assert len(set(alone)) > 1
+
+
+def test_an_answer_to_a_client_that_left_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, began = served.loaded.model.forward, threading.Event()
+
+    def slow(*given: Any, **named: Any) -> Any:
+        began.set()
+        time.sleep(0.05)
+        return forward(*given, **named)
+
+    monkeypatch.setattr(served.loaded.model, "forward", slow)
+    body = json.dumps(ASK | {"max_tokens": 100, "logit_bias": {str(served.loaded.ends[0]): -100}})
+    place, _, port = served.url.removeprefix("http://").partition(":")
+    with socket.create_connection((place, int(port))) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {place}\r\nAuthorization: Bearer {KEY}\r\n"
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall((head + kind + body).encode())
+        assert began.wait(10)
+    since = time.monotonic()
+    assert ask(served, "/v1/chat/completions", ASK | {"max_tokens": 1})[0] == 200
+    assert time.monotonic() - since < 3
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-6])
