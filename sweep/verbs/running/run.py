@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from sweep.trials import also, same_text
 from sweep.trials.also import NamedPoint
 from sweep.trials.followers.follower import Tell
 from sweep.trials.followers.following import Following, followed
+from sweep.trials.followers.notify import notifier
 from sweep.trials.progress import RunProgress
 from sweep.verbs.results.conclusion import Finished, conclude
 from sweep.verbs.running import preparing, refusals, training
@@ -73,9 +75,14 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     )
 
 
-def grid(study: Study, run: Run, console: Console, address: str | None = None) -> None:
-    """Train what is left of a study's grid, and fit nothing. Raises InputError for another recipe than the run's."""
+def grid(study: Study, run: Run, console: Console, address: str | None = None, follow: bool = False) -> None:
+    """Train what is left of a study's grid, and fit nothing. `follow`: tell whom the study names, where any is left.
+
+    Raises InputError for another recipe than the run's.
+    """
     refusals.without_folder(study, run)
+    if follow:
+        notifier.refuse_silent(study.notify)
     recorded.refuse_unusable(study)
     run.refuse_foreign()
     run.refuse_other_recipe(study)
@@ -84,8 +91,10 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
         progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if progress.to_run:
-            with training.ray_ahead(study, address):
-                training.train(study, run, progress, console, address, Following([], _telling(console)), page=False)
+            nobody = nullcontext(Following([], _telling(console)))
+            told: AbstractContextManager[Following] = followed(study, run, _telling(console)) if follow else nobody
+            with told as following, training.ray_ahead(study, address):
+                training.train(study, run, progress, console, address, following, page=False)
         run.freeze(study)
         run.refresh()
         _print_ended(study, RunProgress.of(study, run), run, console)

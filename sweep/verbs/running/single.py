@@ -55,7 +55,7 @@ def only_trial(study: Study) -> Trial | None:
 def train(study: Study, run: Run, console: Console, address: str | None = None) -> SingleRun:
     """Train the only trial of a study, where it has no record. Raises InputError as `almr run`."""
     [trial] = study.grid_trials
-    sweep_run.grid(study, run, console, address)
+    sweep_run.grid(study, run, console, address, follow=True)
     record = run.record(trial)
     if record is None:
         raise InputError(f"{run.address}: its trial has no record: run the same command again")

@@ -33,7 +33,7 @@ def carry_out(stage: ChainStage, run: Run, console: Console, address: str | None
     if single.only_trial(study):
         text = single.train(study, run, console, address).text()
     elif warnings.too_small(study):
-        sweep_run.grid(study, run, console, address)
+        sweep_run.grid(study, run, console, address, follow=True)
         text = f"{study.name}: {FEW}"
     else:
         text = sweep_run.run(study, run, console, sweep_run.RunOptions(address)).text(rerun.of(run))

@@ -27,7 +27,7 @@ def of_end(study: Study, run: Run, end: End) -> Facts:
         f", {done[name]} {name}" for name in ("diverged", "failed") if done[name]
     )
     words = {
-        "finished": f"{end.word}: {result.winner(end.fitted) if end.fitted else ''}; {trials}",
+        "finished": f"{end.word}: {result.winner(end.fitted)}; {trials}" if end.fitted else f"has ended: {trials}",
         "refused": f"REFUSED: {why}; {trials}",
         "failed": f"stopped by an error: {why}; {trials}",
         "interrupted": f"interrupted; {trials}, {done['left']} left; almr run resumes it",

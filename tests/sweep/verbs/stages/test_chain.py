@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,22 @@ def test_a_chain_of_one_cell_ends_well_keeps_its_model_and_is_not_trained_again(
         InputError, match=r"name: chat: .*runs/chat is the folder of a chain: give the study another name"
     ):
         almr("run", "study.yaml")
+
+
+@pytest.mark.parametrize("lr", [[3e-3], [1e-6, 3e-3]])
+def test_who_is_to_be_told_of_a_stage_is_told_once(
+    lr: list[float], tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, told = chain(tmp_path, small_model, lr=lr), tmp_path / "told"
+    content = yaml.safe_load(Path(file).read_text())
+    script = "import os; print(os.environ['ALMR_TEXT'], file=open(os.environ['TOLD'], 'a'))"
+    content["post_training"]["sft"]["notify"] = {"command": [sys.executable, "-c", script]}
+    Path(file).write_text(yaml.safe_dump(content))
+    monkeypatch.setenv("TOLD", str(told))
+    for _ in range(2):
+        assert almr("run", file).exit_code == 0
+    trials = "1 trial" if len(lr) == 1 else "2 trials"
+    assert told.read_text() == f"chat-sft has ended: {trials} complete\n"
 
 
 def test_of_a_few_trials_the_best_is_taken(tmp_path: Path, small_model: Path) -> None:
