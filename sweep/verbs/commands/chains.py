@@ -32,7 +32,8 @@ def plan(source: str, runs: str, as_json: bool) -> None:
 
     found = told.plan(chain_file.load(source), runs)
     if as_json:
-        show({"model": found["model"]} | {stage: text.plan_json(*of) for stage, of in found["stages"].items()})
+        stages = {stage: text.plan_json(*of) for stage, of in found["stages"].items()}
+        show({"model": found["model"], "prepared": found["prepared"]} | stages)
         return
     show(f"begins with {found['model']}")
     for stage, of in found["stages"].items():

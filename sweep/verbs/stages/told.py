@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from sweep.store.run import Run
-from sweep.study import Ingredients
+from sweep.study import Ingredients, preparation
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.trials.progress import RunProgress
@@ -26,11 +28,22 @@ def staged(loaded: LoadedChain, runs: str) -> tuple[str, list[ChainStage]]:
     base, words = launched.planned(loaded.chain.model, runs)
     record = chain_record.read(Path(runs) / loaded.chain.name)  # not one of the working directory
     ended = {one.stage: one.model for one in record.stages} if record else {}
-    found = []
+    return words, _on(loaded, base, ended)
+
+
+def _on(loaded: LoadedChain, base: BaseModelSource, ended: Mapping[str, str]) -> list[ChainStage]:
+    """The stages, of which those in `ended` have left a model. Of one that is not there yet a part is known: it will
+    have the chat template of its stage.
+    """
+    found, template = [], None
     for one in loaded.stages:
-        found.append(one.on(base))
-        base = BaseModelSource(pretrained=ended[one.stage]) if one.stage in ended else base
-    return words, found
+        own = one.study.documents.chat_template or template
+        documents = one.study.documents.model_copy(update={"chat_template": own})
+        found.append(replace(one, study=one.study.model_copy(update={"documents": documents})).on(base))
+        template = own
+        if one.stage in ended:
+            base, template = BaseModelSource(pretrained=ended[one.stage]), None
+    return found
 
 
 def plan(loaded: LoadedChain, runs: str) -> dict[str, Any]:
@@ -43,7 +56,18 @@ def plan(loaded: LoadedChain, runs: str) -> dict[str, Any]:
         run = Run.within(runs, one.study.name)
         made = run.ingredients()
         found[one.stage] = (one.study, plans.plan(one.study, RunProgress.of(one.study, run), _corpora(made), None))
-    return {"model": words, "stages": found}
+    return {"model": words, "stages": found, "prepared": _prepared(loaded, runs, stages)}
+
+
+def _prepared(loaded: LoadedChain, runs: str, stages: list[ChainStage]) -> bool:
+    """Whether no stage waits for text. One that will continue from the model that the stage before has left was
+    prepared on the model that the chain begins with, where that one had not ended yet.
+    """
+    first = _on(loaded, launched.planned(loaded.chain.model, runs)[0], {})
+    return all(
+        preparation.state(now.study).done or preparation.state(one.study).done
+        for now, one in zip(stages, first, strict=True)
+    )
 
 
 def _corpora(made: Ingredients | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sweep.store.run import Run
 from sweep.study import InputError, Study
 from sweep.trials.progress import RunProgress
 from sweep.verbs.running import preparing, training
+from sweep.verbs.stages.chain_record import ChainRecord, StageResult
 from sweep.worker import run_trial as worker
 
 TRAINED: list[str] = []
@@ -95,6 +96,26 @@ def test_a_chain_of_one_cell_ends_well_keeps_its_model_and_is_not_trained_again(
         InputError, match=r"name: chat: .*runs/chat is the folder of a chain: give the study another name"
     ):
         almr("run", "study.yaml")
+
+
+def test_the_plan_says_whether_a_chain_is_prepared_as_a_job_of_slurm_asks(tmp_path: Path, small_model: Path) -> None:
+    file = with_preferences(tmp_path, small_model)
+
+    def planned() -> str:
+        return almr("plan", file, "--json").stdout
+
+    assert '"prepared": false' in planned()
+    almr("prepare", file)
+    assert '"prepared": true' in planned()
+    home = Path("runs/chat")  # as it is once fine-tuning has left a model
+    home.mkdir(parents=True)
+    shutil.copytree(small_model, "tuned")
+    tuned = StageResult(stage="sft", run="chat-sft", trial="one", model=str(tmp_path / "tuned"), began_with="")
+    record = ChainRecord(name="chat", planned={"sft": "chat-sft", "dpo": "chat-dpo"}, stages=(tuned,))
+    (home / "chain.json").write_text(record.model_dump_json())
+    assert '"prepared": true' in planned()
+    next(tmp_path.glob("*.jsonl")).touch()
+    assert '"prepared": false' in planned()
 
 
 @pytest.mark.parametrize("lr", [[3e-3], [1e-6, 3e-3]])
