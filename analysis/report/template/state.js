@@ -7,7 +7,7 @@ function opened() {
   const live = /** @type {LiveData | null} */ (JSON.parse(document.getElementById("live")?.textContent || "null"));
   return {
     data, live, lattice, fine: null, layer: "objective", weights: { ...data.goal.weights }, bounds: { ...data.goal.bounds },
-    changed: false, found: null, selected: -1, hot: -1,
+    moved: false, changed: false, found: null, selected: -1, hot: -1,
   };
 }
 

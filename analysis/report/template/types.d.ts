@@ -49,6 +49,7 @@ interface Layer { key: string; label: string; unit: string; field: Matrix | null
 interface Page {
   data: PageData; live: LiveData | null; lattice: Lattice | null; fine: Lattice | null; layer: string;
   weights: Record<string, number>; bounds: Record<string, number>;
+  moved: boolean; // whether a control of what-if was
   changed: boolean; // whether the objective is another than the fit's
   found: Found | null; // the winner of another objective
   selected: number; hot: number; // trials by their place in the data, -1: none

@@ -24,21 +24,27 @@ function buildWhatIf() {
     const [id, value] = [`weight-${names.indexOf(name)}`, data.goal.weights[name] || 0];
     const slider = element("input", { type: "range", id, min: 0, max: 1, step: 0.05, value: two && data.goal.forgetting !== null ? 0.5 : value });
     box.append(element("div", { class: "slider" }, element("label", { for: id }, `Weight of ${label(name)}`), element("output", { for: id, id: `${id}-shown` }), slider));
-    slider.addEventListener("input", () => { inputOf("use-guard").checked = false; recompute(); });
+    slider.addEventListener("input", () => { inputOf("use-guard").checked = false; moved(); });
   }
   byId("guard-row").hidden = !guardable();
   inputOf("guard").value = String(data.goal.forgetting ?? 3);
   inputOf("use-guard").checked = data.goal.forgetting !== null;
   byId("guard-label").textContent = `Instead: ${label("original")} loss may rise by at most`;
-  inputOf("guard").addEventListener("input", () => { inputOf("use-guard").checked = true; recompute(); });
-  inputOf("use-guard").addEventListener("change", recompute);
+  inputOf("guard").addEventListener("input", () => { inputOf("use-guard").checked = true; moved(); });
+  inputOf("use-guard").addEventListener("change", moved);
   inputOf("off").addEventListener("input", drawOff);
   byId("reset").addEventListener("click", resetWhatIf);
   recompute();
   drawOff();
 }
 
+function moved() {
+  page.moved = true;
+  recompute();
+}
+
 function resetWhatIf() {
+  page.moved = false;
   weighable().forEach((name, n) => { const slider = inputOf(`weight-${n}`); if (slider) slider.value = String(data.goal.weights[name] ?? 0); });
   if (data.goal.forgetting !== null && inputOf("weight-1")) inputOf("weight-1").value = "0.5";
   inputOf("guard").value = String(data.goal.forgetting ?? 3);
@@ -46,24 +52,40 @@ function resetWhatIf() {
   recompute();
 }
 
-/** The objective that the controls state, and the command that fits it. @returns {Aim} */
+/** An option of guards, as of `almr fit`. @param {[string, number][]} guards */
+const guardOption = (guards) => (guards.length ? ` --guard ${quoted(guards.map(([name, percent]) => `${name}=${percent}`).join())}` : "");
+
+/** The highest losses that guards allow. @param {[string, number][]} guards */
+const boundsOf = (guards) => Object.fromEntries(guards.map(([name, percent]) => [name, data.base[name] * (1 + percent / 100)]));
+
+/** The objective that the controls state, and the command that fits it. Until one is moved, that of the fit itself: a
+ * slider has steps, and may not stand where the fit does. @returns {Aim} */
 function aimOf() {
   const guards = Object.entries(data.goal.guards);
-  const kept = guards.length ? ` --guard ${quoted(guards.map(([name, percent]) => `${name}=${percent}`).join())}` : "";
-  const bounds = Object.fromEntries(guards.map(([name, percent]) => [name, data.base[name] * (1 + percent / 100)]));
-  if (inputOf("use-guard").checked && guardable()) {
-    const percent = Number(inputOf("guard").value);
-    return { weights: { additional: 1 }, bounds: { original: data.base.original * (1 + percent / 100) }, command: `${data.table} --guard ${percent}` };
+  if (page.moved ? inputOf("use-guard").checked && guardable() : data.goal.forgetting !== null) {
+    return forgettingAim(page.moved ? Number(inputOf("guard").value) : Number(data.goal.forgetting), guards);
   }
   const names = weighable();
-  if (names.length < 2) return { weights: data.goal.weights, bounds, command: data.table + kept };
+  if (names.length < 2) return { weights: data.goal.weights, bounds: boundsOf(guards), command: data.table + guardOption(guards) };
   const raw = names.map((name, n) => {
+    if (!page.moved) return data.goal.weights[name] || 0;
     const slider = inputOf(`weight-${n}`);
     return slider ? Number(slider.value) : 1 - Number(inputOf("weight-1").value);
   });
   const total = raw.reduce((a, b) => a + b, 0) || 1;
-  const texts = names.map((name, n) => `${name}=${Number(raw[n].toFixed(2))}`);
-  return { weights: Object.fromEntries(names.map((name, n) => [name, raw[n] / total])), bounds, command: `${data.table} --weights ${quoted(texts.join())}${kept}` };
+  const texts = names.map((name, n) => `${name}=${Number(raw[n].toFixed(page.moved ? 2 : 7))}`);
+  const weights = Object.fromEntries(names.map((name, n) => [name, raw[n] / total]));
+  return { weights, bounds: boundsOf(guards), command: `${data.table} --weights ${quoted(texts.join())}${guardOption(guards)}` };
+}
+
+/** A forgetting guard, beside the guards of sources. @param {number} percent @param {[string, number][]} guards @returns {Aim} */
+function forgettingAim(percent, guards) {
+  const weights = { additional: 1 };
+  const original = Math.min(percent, ...guards.filter(([name]) => name === "original").map(([, own]) => own));
+  /** @type {[string, number][]} */
+  const every = [["original", original], ...guards.filter(([name]) => name !== "original")];
+  const option = guards.length ? ` --weights additional=1${guardOption(every)}` : ` --guard ${percent}`;
+  return { weights, bounds: boundsOf(every), command: data.table + option };
 }
 
 /** @param {Aim} aim */
@@ -73,6 +95,9 @@ const sameAsFit = (aim) => [["weights", aim.weights], ["bounds", aim.bounds]].ev
     Math.abs((fit[name] || 0) - (/** @type {Record<string, number>} */ (one)[name] || 0)) < 1e-6);
 });
 
+/** The fit's own weight of a loss, or that of its slider. @param {string} name @param {number} n */
+const weightShown = (name, n) => (page.moved || data.goal.forgetting !== null ? Number(inputOf(`weight-${n}`).value) : data.goal.weights[name] || 0);
+
 function recompute() {
   const aim = aimOf();
   const some = Object.values(aim.weights).some((share) => share > 0);
@@ -81,8 +106,8 @@ function recompute() {
   const found = winnerOf(lattice, aim.weights, aim.bounds, data.quantiles);
   page.changed = !sameAsFit(aim);
   Object.assign(page, { weights: aim.weights, bounds: aim.bounds, found: page.changed ? found : null });
-  weighable().forEach((name, n) => { const shown = byId(`weight-${n}-shown`); if (shown) shown.textContent = number(Number(inputOf(`weight-${n}`).value), 2); });
-  byId("guard-shown").textContent = `${Number(inputOf("guard").value)} %`;
+  weighable().forEach((name, n) => { const shown = byId(`weight-${n}-shown`); if (shown) shown.textContent = number(weightShown(name, n), 2); });
+  byId("guard-shown").textContent = `${page.moved ? Number(inputOf("guard").value) : data.goal.forgetting ?? Number(inputOf("guard").value)} %`;
   byId("reset").hidden = !page.changed;
   byId("what-if-command").textContent = aim.command;
   drawOutcome(aim, found, lattice);

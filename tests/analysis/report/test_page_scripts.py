@@ -63,6 +63,48 @@ def test_the_winner_under_a_forgetting_guard_is_that_of_the_fit(fitted, bound):
     assert found["kept"] is (bound > 3.2)
 
 
+def stated_of(data, control, moved=False):
+    """What the page's controls, all at `control`, state of an objective, and whether it is the fit's."""
+    of = f"const page = {{moved: {str(moved).lower()}, lattice: {{mean: {{original: 1, additional: 1}}}}}};"
+    ids = f"const byId = (id) => ({{checked: true, value: '{control}'}});"
+    script = (page.TEMPLATE / "what_if.js").read_text(encoding="utf-8")
+    body = f"const data = given.data; {of} {ids} {script}\nconst aim = aimOf(); return [aim, sameAsFit(aim)];"
+    return node.run(f"(() => {{ {body} }})()", data=data)
+
+
+def aim(percent, guards):
+    """What the page's controls state for a fit under a forgetting guard, and whether that is the fit's objective."""
+    bounds = {"original": 3.0 * (1 + percent / 100)} | {name: 2.0 * (1 + by / 100) for name, by in guards.items()}
+    goal = {"weights": {"additional": 1}, "bounds": bounds, "forgetting": percent, "guards": guards}
+    data = {"goal": goal, "base": {"original": 3, "code": 2}, "table": "almr fit t.csv"}
+    return stated_of(data, control=percent)
+
+
+@pytest.mark.parametrize(
+    ("guards", "options"),
+    [({}, "--guard 3"), ({"code": 1}, "--weights additional=1 --guard original=3,code=1")],
+)
+def test_the_what_if_of_a_forgetting_guard_begins_as_the_fit_with_its_guards_of_sources(guards, options):
+    stated, same = aim(3, guards)
+    assert same
+    assert stated["command"] == f"almr fit t.csv {options}"
+
+
+def test_the_what_if_begins_as_the_fit_where_no_step_of_a_slider_is():
+    """Weights of 2 to 1 began as 0.65 and 0.35, a guard of 0.3 % as one of 0.5 %."""
+    weights = {"original": 2 / 3, "additional": 1 / 3}
+    goal = {"weights": weights, "bounds": {}, "forgetting": None, "guards": {}}
+    data = {"goal": goal, "base": {"original": 3}, "table": "almr fit t.csv"}
+    stated, same = stated_of(data, control=0.35)
+    assert same
+    assert stated["command"] == "almr fit t.csv --weights original=0.6666667,additional=0.3333333"
+    guarded = {"weights": {"additional": 1}, "bounds": {"original": 3 * 1.003}, "forgetting": 0.3, "guards": {}}
+    stated, same = stated_of(data | {"goal": guarded}, control=0.5)
+    assert (same, stated["command"]) == (True, "almr fit t.csv --guard 0.3")
+    stated, same = stated_of(data | {"goal": guarded}, control=0.5, moved=True)
+    assert (same, stated["command"]) == (False, "almr fit t.csv --guard 0.5")
+
+
 def test_weights_and_guards_of_sources_give_the_winner_of_the_fit(sources):
     found, expected = shown(sources, {"code": 0.25, "additional": 0.75}, {"code": 2.05})
     assert (found["almr"], found["lr"]) == pytest.approx((expected.almr, expected.lr), rel=1e-9)
