@@ -54,7 +54,8 @@ class Program:
         except OSError as error:
             raise ProgramError(f"{name}: {error.strerror}") from None
         try:
-            self.started.communicate(json_text(facts, ensure_ascii=False).encode(), timeout=SECONDS)
+            text = json_text(facts, ensure_ascii=False).encode(errors="backslashreplace")  # of a path that is not UTF-8
+            self.started.communicate(text, timeout=SECONDS)
         except subprocess.TimeoutExpired:
             self.end()
             raise ProgramError(f"{name}: killed after {SECONDS} s") from None

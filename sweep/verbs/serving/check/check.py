@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from sweep.study import InputError
 from sweep.study.errors import one_line
+from sweep.verbs.serving.here import LOOPBACK
 from sweep.verbs.serving.check import findings
 from sweep.verbs.serving.check.asking import REQUEST_SECONDS, AskedQuestion, Client, ServedAnswer
 from sweep.verbs.serving.check.figures import ServingFigures, of_answers
@@ -55,14 +57,22 @@ class ServingCheck:
 
 def check(url: str, key: str | None, tokenizer: Any, ours: bool, progress: Progress) -> ServingCheck:
     """`ours`: the server is almr's own. Raises InputError where nothing answers at `url`, or a question is refused."""
-    from openai import APIError, OpenAI
+    from openai import APIError
 
-    openai = OpenAI(base_url=url, api_key=key or "none", timeout=REQUEST_SECONDS, max_retries=0)
+    openai = _openai(url, key)
     client, length = _client(openai, url)
     try:
         return _checked(client, key, tokenizer, length, ours, progress)
     except APIError as error:
         raise InputError(f"{url}: a question was not answered: {one_line(error, 200)}") from None
+
+
+def _openai(url: str, key: str | None) -> Any:
+    """A server of this machine is asked straight: http_proxy does not lead to it."""
+    from openai import DefaultHttpxClient, OpenAI
+
+    straight = DefaultHttpxClient(trust_env=False) if urlsplit(url).hostname in LOOPBACK else None
+    return OpenAI(base_url=url, api_key=key or "none", timeout=REQUEST_SECONDS, max_retries=0, http_client=straight)
 
 
 def _checked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -280,6 +281,12 @@ def test_a_budget_that_an_earlier_session_exceeded_was_told_by_it(tmp_path: Path
     run.files.study.write_text(dump(study.model_copy(update={"notify": None})))
     Notifier(lower, run, pytest.fail).look()
     assert len(told(tmp_path)) == 2, "a limit that the earlier session did not have"
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_told_of(tmp_path: Path) -> None:
+    study, run = make_study(notify={"command": writing(tmp_path)}), Run(tmp_path / os.fsdecode(b"r\xff"))
+    Notifier(study, run, pytest.fail).end(End("interrupted"))
+    assert [one["facts"]["run"] for one in told(tmp_path)] == [run.address]
 
 
 @pytest.mark.parametrize(("earlier", "now"), [({}, {"gpu_hours": 1.6}), ({"events": "finished"}, {})])
