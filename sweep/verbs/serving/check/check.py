@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from sweep.study import InputError
 from sweep.study.errors import one_line
-from sweep.verbs.serving.here import LOOPBACK
 from sweep.verbs.serving.check import findings
 from sweep.verbs.serving.check.asking import REQUEST_SECONDS, AskedQuestion, Client, ServedAnswer
 from sweep.verbs.serving.check.figures import ServingFigures, of_answers
 from sweep.verbs.serving.check.findings import ServingFinding
+from sweep.verbs.serving.here import LOOPBACK
 
 QUESTIONS = (
     ("English", 'Who says "To be, or not to be"?'),

@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 import chat_model
 import pytest
 
+from sweep.verbs.serving.check import check
+from sweep.verbs.serving.child import ServerProcess
+
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("transformers.cli.serving.chat_completion")
@@ -222,6 +225,19 @@ def test_an_answer_to_a_client_that_left_is_not_waited_for(served: Served, monke
     since = time.monotonic()
     assert ask(served, "/v1/chat/completions", ASK | {"max_tokens": 1})[0] == 200
     assert time.monotonic() - since < 3
+
+
+def test_a_proxy_of_the_network_is_not_asked_for_a_server_of_this_machine(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = ServerProcess.__new__(ServerProcess)
+    server.health = f"{served.url}/health"
+    assert server._is_healthy()
+    assert [one.id for one in check._openai(f"{served.url}/v1", KEY).models.list().data] == [NAME]
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-6])
