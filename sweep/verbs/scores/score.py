@@ -114,7 +114,8 @@ class _Scoring:
             self.left.failed(self.one.label, outcome.one_line(error))
             return GainsEntry(shown.model_copy(update={"why": outcome.one_line(error)}))
         record, questions = self._scored(found, identity)
-        used = {task.template for name, task in record.tasks.items() if name in self.asked.keys and task.template}
+        known = [task for task, key in self.asked.keys.items() if record.answers(task, key, questions)]
+        used = [template for task in known if (template := record.tasks[task].template)]
         more = {"sha256": identity.sha256, "commit": found.commit, "template": next(iter(used), None)}
         return GainsEntry(shown.model_copy(update=more), record, questions)
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import InputError, Study, study_file
+from sweep.study import InputError, Score, Study, study_file
 from sweep.verbs.inspection import doctor
 from sweep.verbs.scores import named
 from trainers import prepare
@@ -288,3 +289,27 @@ def _with_other_tokens(model: Path, folder: Path) -> Path:
     content["model"]["vocab"] = dict(zip([names[0], *reversed(names[1:])], range(len(names)), strict=True))
     (folder / "tokenizer.json").write_text(json.dumps(content))
     return folder
+
+
+def test_the_template_of_a_model_is_of_the_questions_that_the_table_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in another way, a score stays until there is a new one, and has no part in the table."""
+    from analysis.scores.gains.model_record import ModelIdentity, ModelRecord, TaskScore
+    from sweep.verbs.scores import score
+
+    def asked(key: str, template: str | None) -> TaskScore:
+        return TaskScore(key=key, model="m", score=Score(value=0.5), questions="", template=template)
+
+    found = types.SimpleNamespace(name="one", fingerprint="m", files={}, commit=None)
+    record = ModelRecord(
+        label="one",
+        identity=ModelIdentity(named="one", sha256="m", files={}),
+        tasks={"shown": asked("now", None), "failed": asked("in a chat", "of before")},
+    )
+    monkeypatch.setattr(score.checkpoint, "locate", lambda *given: found)
+    monkeypatch.setattr(score._Scoring, "_scored", lambda *given: (record, {}))
+    questions: Any = types.SimpleNamespace(keys={"shown": "now", "failed": "now"})
+    left: Any = types.SimpleNamespace(say=lambda *given: None)
+    one = score._Scoring(named.NamedModel("one", "one"), questions, tmp_path, left, {})
+    assert one.entry().model.template is None
