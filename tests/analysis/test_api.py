@@ -78,7 +78,7 @@ def test_a_table_made_by_hand_leaves_out_what_has_no_loss_or_did_not_complete(de
     bare = pd.concat([table[:2], table])[["almr", "lr", "loss_original", "loss_additional"]].assign(status="complete")
     bare.iloc[0, 4], bare.iloc[1, 2] = "failed", None
     fitted = fit_table(bare)
-    assert fitted.table["excluded"].tolist()[:3] == ["failed: no reason recorded", "no loss", None]
+    assert sorted(fitted.table["excluded"].dropna()) == ["failed: no reason recorded", "no loss"]
     assert fitted.file.trials.excluded == 2
 
 

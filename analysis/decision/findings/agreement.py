@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
@@ -45,6 +47,32 @@ def left_out_errors(case: Case, weights: dict[str, float]) -> Array:
     """Absolute leave-one-out residual of each usable trial, in standard deviations of its prediction: (n,)."""
     predicted, variance = _left_out(case, weights)
     return np.asarray(np.abs(measured(case, weights) - predicted) / np.sqrt(variance))
+
+
+class SharedErrors(NamedTuple):
+    """How the leave-one-out errors of several losses go together: the weighted sum's error is `times` as large as that
+    of independent ones, which the fit takes them for, and `significance` is in standard deviations of chance.
+    """
+
+    times: float
+    significance: float
+
+
+def shared_errors(case: Case, weights: dict[str, float]) -> SharedErrors | None:
+    """By rank correlation, which one odd trial does not make. None of a single loss."""
+    if len(weights) < 2:
+        return None
+    at = [case.winner.almr], [case.winner.lr]
+    errors = {}
+    for name in weights:
+        mean, sd = case.surfaces[name].leave_one_out()
+        errors[name] = (case.surfaces[name].scale.loss - mean) / sd
+    size = np.array([share * float(case.surfaces[name].noise(*at)[0]) for name, share in weights.items()])
+    products = np.outer(size, size) / (size @ size)
+    apart = products - np.diag(np.diag(products))
+    more = float((apart * pd.DataFrame(errors).corr("spearman").fillna(0).to_numpy()).sum())
+    chance = float(np.sqrt(2 * (apart**2).sum() / len(case.surfaces[next(iter(weights))].scale.loss)))
+    return SharedErrors(float(np.sqrt(max(1 + more, 0))), more / chance if chance else 0.0)
 
 
 def _left_out(case: Case, weights: dict[str, float]) -> tuple[Array, Array]:

@@ -24,6 +24,8 @@ NOTABLE_NATS = 0.02  # twice the cost of an LR that is off by a factor of 2; sma
 INVENTED = 3.0  # standard deviations below the best trial
 MISFIT = 3.0  # leave-one-out error over noise: under 2 where the trials are dense enough
 BAND, SIGNIFICANCE = 0.9, 0.01  # of the binomial test for the trials inside their bands
+MOST_SHARED = 1.3  # times the error of independent losses: an interval of 90 % then holds 79 %
+SURE = 3.0  # standard deviations of chance
 MOST_AT_EDGE = 0.1  # share of the curve's ALMRs: its tips
 FEW_ALONE = {"lr": 8, "almr": 12}  # where one hyper-parameter is fitted alone (tests/benchmarks/alone.py)
 FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than the best trial (tests/benchmarks)
@@ -32,7 +34,7 @@ FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than 
 def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
     winner = (_simulated, texts.warned, _invented, _untested, _interval, _natural_end, score_findings.warned)
-    surfaces = (_settings, _misfit, _miscalibrated, _few, _curve, _coupling)
+    surfaces = (_settings, _misfit, _miscalibrated, _shared_errors, _few, _curve, _coupling)
     trials = (_trainers, _missing, _failed, _unused)
     measured = TriedPoints.of(case.table)
     return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
@@ -121,6 +123,18 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             share = f"{inside} of {trials} trials are inside their {numbers.percent(BAND)} bands"
             why = f"the {language_label(case.study, name)} intervals are too narrow, {share}: assume wider ones"
             yield Finding(code="calibration", message=why)
+
+
+def _shared_errors(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    weights = case.goal.loss_weights
+    found = agreement.shared_errors(case, weights)
+    if found and found.times > MOST_SHARED and found.significance > SURE:
+        names = " and ".join(language_label(case.study, name) for name in weights)
+        why = (
+            f"the errors of the {names} losses go together, and the fit takes them for independent: read the intervals "
+            f"of the objective and of the winner as {numbers.times(found.times)} as wide"
+        )
+        yield Finding(code="calibration", message=why)
 
 
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:

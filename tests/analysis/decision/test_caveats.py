@@ -1,9 +1,11 @@
 """What a fit says of itself beside its refusals: each warning where it is due, and none on a clean fit."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_surfaces import Known, measure
 
 from analysis.decision.case import Case
 from analysis.decision.findings import caveats
@@ -169,6 +171,18 @@ def test_bands_that_hold_too_few_trials_are_warned_of(clean, inside, warned):
     }
     found = [f for f in caveats.find(case(clean, checks=checks)) if f.code == "calibration"]
     assert len(found) == 2 * warned
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_losses_whose_noise_goes_together_are_warned_of(alike):
+    """The fit takes them for independent: with the same noise the objective's error is the root of 2 times as large."""
+    table = measure(Known(), itertools.product(np.linspace(0.1, 0.9, 5), np.geomspace(1e-5, 1e-3, 6)), noise=0.0)
+    noise = 0.005 * np.random.default_rng(3).standard_normal((2, len(table)))
+    table["loss_original"] += noise[0]
+    table["loss_additional"] += noise[0 if alike else 1]
+    found = [one.message for one in fit_table(table).file.warnings if one.code == "calibration"]
+    assert len(found) == alike
+    assert not alike or found[0].endswith("read the intervals of the objective and of the winner as 1.4 x as wide")
 
 
 def test_a_curve_that_runs_into_an_end_is_only_a_bound_there(make_bowl, make_study):
