@@ -40,7 +40,8 @@ def budgets(fit: FitResult, order: Sequence[float | None], ids: Sequence[str]) -
     used = tables.usable(fit.table)
     if fit.study is None or fit.file.alone or not LEAST <= len(used) <= MOST or not set(used["trial_id"]) <= set(place):
         return []
-    table = fit.table.assign(place=fit.table["trial_id"].map(place)).sort_values("place")
+    own = fit.table[~fit.table["excluded"].isin(tables.FOREIGN)]  # others have the numbers of another search
+    table = own.assign(place=own["trial_id"].map(place)).sort_values("place")
     counts = np.linspace(LEAST, len(table), REFITS + 1).round().astype(int)[:-1]
     return [*_refitted(table, sorted(set(counts.tolist())), fit.study.objective), _budget(len(table), fit.file.winner)]
 

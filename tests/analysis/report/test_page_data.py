@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,15 @@ def test_history_refits_the_first_trials_of_a_search_alone(fitted):
     widths = [one["almr"][1] - one["almr"][0] for one in found]
     assert widths[0] > widths[-1]
     assert budgets(fitted, [None] * len(ids), ids) == []
+
+
+def test_trials_of_another_recipe_are_not_among_the_first_of_a_search(fitted):
+    """Their records have numbers of an earlier search."""
+    foreign = fitted.table[:9].assign(trial_id=[f"old {k}" for k in range(9)], excluded=tables.OTHER_RECIPE)
+    mixed = replace(fitted, table=pd.concat([foreign, fitted.table], ignore_index=True))
+    order = [float(k) for k in (*range(9), *range(len(fitted.table)))]
+    found = budgets(mixed, order, list(mixed.table["trial_id"]))
+    assert found == budgets(fitted, order[9:], list(fitted.table["trial_id"]))
 
 
 def test_a_finer_lattice_gives_back_the_one_that_it_was_made_from(fitted):
