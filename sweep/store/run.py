@@ -21,7 +21,7 @@ from sweep.study.files.trial_files import read_trial
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
 
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
-STARTED = ("study.yaml", "lock.json", "tracking.json", "optuna.db", "live.json")
+STARTED = ("study.yaml", "lock.json", "tracking.json", "wandb", "optuna.db", "optuna.db-journal", "live.json")
 IF_THE_SAME = "; if the text is the same, state it: --same-text REASON"
 
 
@@ -72,7 +72,7 @@ class Run(RunTrials):
 
     def refuse_foreign(self) -> None:
         """Raises InputError where the folder is there and is no run's: what it holds would be replaced by files of the
-        same names. A run that was killed as it began has no more than STARTED.
+        same names. A run that ended as it began, by a kill or a fault of its preparation, has no more than STARTED.
         """
         files = self.files
         if any(map(os.path.lexists, (files.ingredients, files.provenance, files.trials))) or not files.folder.is_dir():

@@ -62,6 +62,13 @@ def test_a_run_that_was_killed_as_it_began_goes_on(project: Run, monkeypatch: py
     assert {path.name for path in project.files.code.iterdir()} == {*provenance.PACKAGES}
 
 
+def test_a_run_whose_first_session_ended_while_it_was_prepared_goes_on(project: Run) -> None:
+    """W&B has told of that end from a folder of its own in the run, which has no trial yet."""
+    (project.folder / "wandb" / "offline-run-1").mkdir(parents=True)
+    project.files.tracking.write_text("{}")
+    project.refuse_foreign()
+
+
 def _once(remove: object) -> object:
     done: list[Path] = []
 
