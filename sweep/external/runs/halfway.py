@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sweep.study.files import unfinished
-from sweep.study.files.reader import read_object
+from sweep.study.files.reader import is_json_object
 
 STATE = "trainer_state.json"  # of transformers' Trainer
 MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
@@ -45,8 +45,16 @@ def remove_torn(name: str, checkpoints: Path) -> None:
     folder, _, marker = MARKERS[name].rpartition("/")
     if marker == STATE:
         for found in checkpoints.glob(folder.format(step="*")):
-            if found.is_dir() and read_object(found / STATE) is None:
+            if found.is_dir() and not _is_whole(found / STATE):
                 unfinished.remove(found)
+
+
+def _is_whole(state: Path) -> bool:
+    """Of any size, and with NaN or infinity in it, as of a gradient's norm: both are usual in files of a Trainer."""
+    try:
+        return is_json_object(state.read_bytes())
+    except OSError:
+        return False
 
 
 def written(path: Path) -> int | None:

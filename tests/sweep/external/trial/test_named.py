@@ -98,6 +98,15 @@ def test_one_that_was_killed_goes_on_from_its_own_checkpoint(environment, job, n
     assert packed == 2
 
 
+@pytest.mark.parametrize("norm", ["NaN", "Infinity", "1e31"])
+def test_a_checkpoint_whose_log_has_odd_numbers_is_whole(tmp_path, norm):
+    """A step that a Trainer passed over has such a norm of its gradient in its log: the checkpoint is not torn."""
+    (whole := tmp_path / "launch" / "checkpoint-4").mkdir(parents=True)
+    (whole / halfway.STATE).write_text(f'{{"global_step": 4, "log_history": [{{"grad_norm": {norm}}}]}}')
+    halfway.remove_torn("llamafactory", tmp_path)
+    assert halfway.newest("llamafactory", tmp_path) == 4
+
+
 def test_its_packed_text_stays_and_other_settings_begin_anew(environment, job, nodes):
     trainer(environment).train(job, nodes)
     packed = job.folder / "launch" / "data" / "blocks.json"
