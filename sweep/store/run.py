@@ -67,7 +67,8 @@ class Run(RunTrials):
     def freeze(self, study: Study) -> None:
         """Write the study into its run. Its grid may grow; raises InputError where its recipe differs."""
         self.refuse_other_recipe(study)
-        if not self.files.study.exists() or self.study() != study:  # else it may be the user's own, with its comments
+        same = self.files.study.exists() and self.study() == study  # it may be the user's own, with its comments
+        if self.mirror or not same:  # one that is here may not have come to the store
             self.write(self.files.study, study_file.dump(study))
 
     def refuse_foreign(self) -> None:

@@ -17,6 +17,7 @@ from samples import bowl_csv, make_study, study_content
 
 from analysis.scores.read import read
 from analysis.table import table as tables
+from sweep.store.mirror import Mirror
 from sweep.store.run import Run
 from sweep.study import InputError, PerLanguage, Record, Status, Study, Trial
 from sweep.worker.run_trial import at_worker
@@ -49,6 +50,21 @@ def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Reco
         **trial.model_dump(), trial_id=trial.id, fingerprint=study.fingerprint, status=status, attempt=1,
         loss=PerLanguage(original=3.0, additional=5.0),
     )  # fmt: skip
+
+
+def test_a_study_that_was_not_put_is_put_by_the_next_session(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is here then, and the same: its workers look for it in the store."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Mirror, "put", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun(kept)
+    assert not (kept / "study.yaml").exists()
+    begun(kept)
+    assert (kept / "study.yaml").is_file()
+
+
+def _killed(mirror: Mirror, *names: str) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_one_host_writes_another_reads(kept: Path, tmp_path: Path) -> None:
