@@ -29,7 +29,9 @@ from sweep.verbs.inspection.remark import Remark, of_reading
 
 RENEWED = "the next almr run writes it anew"
 OURS = (".mirror.json", SAVED_MODELS_LOCK)
-LEFT = re.compile(r"^\.(?!\.).+\.(?:[a-z0-9_]{8}|old-(?:[0-9a-f]{8}-)?\d+)$")  # as earlier versions named them
+LEFT = re.compile(  # as earlier versions named them
+    r"^\.(?!\.).+\.(?:[a-z0-9_]{8}|(?:old|unfinished)-(?:[0-9a-f]{8}-)?\d+)$"
+)
 
 
 def examine(run: Run) -> Iterator[Remark]:

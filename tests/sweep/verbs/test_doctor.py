@@ -1,4 +1,4 @@
-"""The doctor compares trials.csv with the records, as `almr fit` writes it."""
+"""The doctor compares trials.csv with the records, as `almr fit` writes it, and names what is half written."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ def test_a_reason_that_a_spreadsheet_would_compute_is_no_damage(tmp_path: Path, 
     run.finish(Record.model_validate(trial.model_dump() | of))
     run.files.table.write_text(csv(tables.of_run(run.folder, study)))
     assert [remark for remark in doctor.examine(run).damaged if remark.path == run.files.table] == []
+
+
+@pytest.mark.parametrize("name", [".launch.unfinished-4194305", ".launch.old-4194305"])
+def test_what_an_earlier_version_left_half_written_is_told(tmp_path: Path, name: str) -> None:
+    run = Run(tmp_path / "small")
+    run.freeze(make_study())
+    (run.folder / name).mkdir()
+    assert name in [remark.path.name for remark in doctor.examine(run).remarks]
