@@ -88,23 +88,34 @@ class _PreparationLines:
 
 
 def wait_until_prepared(run: Run, study: Study) -> None:
-    """Wait until rank 0 has prepared this study. Raises InputError after `PREPARATION_HOURS`."""
-    until = time.monotonic() + PREPARATION_HOURS * 3600
+    """Wait until rank 0 has prepared this study. Raises InputError after `PREPARATION_HOURS`.
+
+    Says after `SAY_SECONDS` which folder is not here, since rank 0 may have made it in a cache of its own node.
+    """
+    began, told = time.monotonic(), False
     while not _is_prepared(run, study):
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > PREPARATION_HOURS * 3600:
             raise InputError(
                 f"{run.folder}: rank 0 has not prepared the corpora within {PREPARATION_HOURS} hours: read its log"
             )
+        if not told and waited > SAY_SECONDS and (lost := _lost(run)):
+            _say(f"waiting for {lost[0]}: if rank 0 has it already, ALMR_CACHE is no folder that all nodes see")
+            told = True
         time.sleep(POLL_SECONDS)
 
 
 def _is_prepared(run: Run, study: Study) -> bool:
-    """Not by the files of an earlier start, where rank 0 makes anew what they name: the cache was lost meanwhile."""
-    made = run.ingredients() if run.files.study.exists() else None
-    if made is None or not all(Path(folder).is_dir() for folder in (made.base_model, *made.folders.values())):
+    if not run.files.study.exists() or run.ingredients() is None or _lost(run):
         return False
     before = run.study()
     return before.fingerprint == places.as_before(study, before).fingerprint
+
+
+def _lost(run: Run) -> list[str]:
+    """Folders that an earlier start made, and that are not here: rank 0 makes them anew where the cache was lost."""
+    made = run.ingredients()
+    return [folder for folder in (made.base_model, *made.folders.values()) if not Path(folder).is_dir()] if made else []
 
 
 def finished(run: Run, trial: Trial) -> Record | None:

@@ -17,9 +17,11 @@ LEFT = ("fingerprint", "files", "conversations")
 
 
 def test_what_an_earlier_start_prepared_is_waited_for_again_where_the_cache_was_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch_run, "PREPARATION_HOURS", 0)
+    """And which folder that is, is said: it may lie in the cache of another node alone."""
+    monkeypatch.setattr(launch_run, "PREPARATION_HOURS", 1e-5)
+    monkeypatch.setattr(launch_run, "SAY_SECONDS", 0.0)
     monkeypatch.setattr(launch_run, "POLL_SECONDS", 0.0)
     facts: dict[str, Any] = {name: 1 for name in CorpusFacts.model_fields if name not in LEFT}
     folders = {name: str(tmp_path / "cache" / name) for name in ("original", "additional")}
@@ -36,3 +38,7 @@ def test_what_an_earlier_start_prepared_is_waited_for_again_where_the_cache_was_
     shutil.rmtree(folders["additional"])
     with pytest.raises(InputError, match="rank 0 has not prepared the corpora"):
         launch_run.wait_until_prepared(run, study)
+    [said] = capsys.readouterr().out.splitlines()
+    assert said.startswith(
+        f"almr: waiting for {folders['additional']}: if rank 0 has it already, ALMR_CACHE is no folder"
+    )
