@@ -113,10 +113,10 @@ def _table(files: RunFiles, again: str) -> pd.DataFrame:
 
 
 def _with_draws(loaded: FitResult, address: str, made: Ingredients | None, again: str) -> ComparedFit:
-    file = loaded.file
+    file, table = loaded.file, tables.in_order(loaded.table)  # a table's rows are kept as they came
     try:
         with threadpool_limits(1):  # as in the fit, to the last digit
-            surfaces, goal, lattice, optima = _surfaces(file, loaded.table)
+            surfaces, goal, lattice, optima = _surfaces(file, table)
             found = choose(optima, lattice, file.winner.level)
     except (KeyError, ValueError) as error:
         raise InputError(f"{address}: its trials are not those of its fit ({error}): fit again: {again}") from None
@@ -126,7 +126,7 @@ def _with_draws(loaded: FitResult, address: str, made: Ingredients | None, again
             f"fitted them: fit again: {again}"
         )
     return ComparedFit(
-        table=loaded.table,
+        table=table,
         file=file,
         study=loaded.study,
         name=file.study,

@@ -366,6 +366,14 @@ def test_a_table_is_compared_under_its_own_objective(tmp_path, objective):
     assert again.elsewhere[0].cost.nats == pytest.approx(0, abs=1e-6)
 
 
+def test_a_fit_of_many_trials_in_any_order_of_rows_is_that_of_its_table(tmp_path, monkeypatch):
+    """Of many, a part determines the parameters of a surface: which ones depends on the order."""
+    monkeypatch.setattr("analysis.surfaces.kernels.MOST_TRIALS", 10)
+    mixed = measure(Known(), grid(4, 5)).sample(frac=1, random_state=1)
+    write_table(tmp_path / "t", mixed, Objective())
+    assert load_fitted(tmp_path / "t", "t").file.trials.complete == 20
+
+
 def test_a_table_without_almr_says_so(base):
     points = [(0.5, lr) for lr in np.geomspace(1e-5, 1e-3, 8)]
     unstated = ComparedFit.of(fit_table(measure(Known(), points).drop(columns="almr"), name="unstated"), "unstated")
