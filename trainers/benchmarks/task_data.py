@@ -75,9 +75,11 @@ def fetched(leaf: TaskDefinition) -> Path:
 
 
 def _options(leaf: TaskDefinition) -> dict[str, Any]:
-    """What the task file has `datasets` called with, such as a revision; code of a data set is never run."""
+    """What the task file has `datasets` called with, such as a revision; code of a data set is never run, and all of it
+    is fetched.
+    """
     stated = leaf.config.get("dataset_kwargs") or {}
-    return {name: value for name, value in stated.items() if name != "trust_remote_code"}
+    return {name: value for name, value in stated.items() if name not in ("trust_remote_code", "streaming")}
 
 
 def downloads(leaf: TaskDefinition) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +28,10 @@ def refuse_foreign(folder: Path | None, table: Path) -> None:
     files = RunFiles(folder) if folder else None
     if files is None:
         return
-    if run := next((path.name for path in (files.study, files.trials) if os.path.lexists(path)), None):
-        raise InputError(f"--out {folder}: it holds {run}, as a run does, whose fit would be lost: name another folder")
+    if files.records():  # a study.yaml, or a folder of that name, may be beside any table
+        raise InputError(
+            f"--out {folder}: it holds trials/, as a run does, whose fit would be lost: name another folder"
+        )
     for path, mark in [(files.folder / name, mark) for name, mark in MARKS.items()]:
         if path.is_file() and (path.samefile(table) or not _begins_with(path, mark)):
             what = "is the table" if path.samefile(table) else "is not of almr fit"

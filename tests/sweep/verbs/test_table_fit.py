@@ -68,19 +68,26 @@ def test_with_a_folder_it_leaves_the_same_files_as_a_run(table: Path, tmp_path: 
         ("trials.csv", "mix,peak_lr\n0.1,1e-3\n", "its trials.csv is not of almr fit"),
         ("report.html", "<html>my report</html>", "its report.html is not of almr fit"),
         ("fit.json", '{"mine": 1}', "its fit.json is not of almr fit"),
-        ("study.yaml", "name: small\n", "it holds study.yaml, as a run does, whose fit"),
+        ("trials/one/record.json", "{}", "it holds trials/, as a run does, whose fit"),
     ],
 )
 def test_a_fit_replaces_no_file_that_no_fit_wrote(table: Path, name: str, content: str | None, says: str) -> None:
-    path = table.with_name(name)
+    path = table.parent / name
     before = table.read_text() if content is None else content
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(before)
     given = str(path if content is None else table)
-    told = refusal(given, "--columns", COLUMNS, "--out", str(path.parent))
-    assert told.startswith(f"--out {path.parent}: {says}")
+    told = refusal(given, "--columns", COLUMNS, "--out", str(table.parent))
+    assert told.startswith(f"--out {table.parent}: {says}")
     assert told.endswith("would be lost: name another folder")
     assert path.read_text() == before
-    assert {one.name for one in path.parent.iterdir()} == {"bowl.csv", "theirs.csv", name}
+    assert {one.name for one in table.parent.iterdir()} == {"bowl.csv", "theirs.csv", name.partition("/")[0]}
+
+
+def test_a_fit_may_be_written_beside_a_study(table: Path) -> None:
+    table.with_name("study.yaml").write_text("name: small\n")
+    table.with_name("trials").mkdir()
+    fit_folder.refuse_foreign(table.parent, table)
 
 
 def test_one_combined_loss_is_enough(table: Path) -> None:

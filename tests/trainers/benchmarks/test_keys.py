@@ -79,7 +79,11 @@ def test_what_is_fetched_is_what_the_task_file_names(
     asked: list[dict[str, Any]] = []
     rows = datasets.DatasetDict({"test": datasets.Dataset.from_dict({"question": ["1 + 1"]})})
     monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: asked.append(options) or rows)
-    for name, more in (("old", "{revision: v1, trust_remote_code: true}"), ("new", "{revision: v2}"), ("any", "{}")):
+    for name, more in (
+        ("old", "{revision: v1, trust_remote_code: true, streaming: true}"),
+        ("new", "{revision: v2}"),
+        ("any", "{}"),
+    ):
         text = f"task: {name}\ndataset_path: somebody/data\ndataset_kwargs: {more}\ntest_split: test\n"
         (tmp_path / f"{name}.yaml").write_text(text)
     benchmarks = Benchmarks(tasks=["old", "new", "any"], include=str(tmp_path))
