@@ -12,7 +12,8 @@ from pathlib import Path
 from sweep.study.files import regular, unfinished
 
 AT_ONCE = 8  # files that are waited for
-UNABLE = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that cannot wait for the names in a folder
+# What file systems say that cannot wait for a folder, or for a file that is open for reading alone, as some of FUSE.
+UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
@@ -53,7 +54,7 @@ def sync(folder: Path) -> None:
 
 
 def sync_one(path: Path) -> None:
-    """The same of one file or, of a folder, of the names in it, where the file system can."""
+    """The same of one file or, of a folder, of the names in it, where the file system can: else it is as it was."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -61,7 +62,7 @@ def sync_one(path: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if path.is_dir() and error.errno in UNABLE:
+        if error.errno in UNABLE:
             return
         raise OSError(error.errno, error.strerror, str(path)) from error
 
