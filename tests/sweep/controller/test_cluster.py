@@ -330,7 +330,10 @@ def test_preparing_is_one_command(machine: dict[str, str]) -> None:
     assert calls(machine) == [["almr", "prepare", STUDY]]
 
 
-def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str]) -> None:
+def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str], tmp_path: Path) -> None:
+    other = tmp_path / "bin" / "realpath"  # of macOS, which is not needed for whole paths
+    other.write_text("#!/bin/sh\necho 'realpath: illegal option -- -' >&2\nexit 1\n")
+    other.chmod(0o755)
     assert run("submit.sh", machine, STUDY).returncode == 0
     [call] = calls(machine)
     assert call[:5] == ["ray", "job", "submit", "--address", "http://head:8265"]
