@@ -100,12 +100,14 @@ def provenance(code_sha256: str) -> dict[str, Any]:
 def _git_sha() -> str | None:
     """The commit of our code, with `-dirty` where it was changed; None outside a checkout."""
     # An installed copy may lie inside another project's checkout, which does not track this file.
-    tracked = _git("ls-files", "--error-unmatch", __file__)
-    return _git("describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
+    if not (_git("ls-files", "--error-unmatch", __file__) and (commit := _git("rev-parse", "HEAD"))):
+        return None
+    return commit + ("-dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    # Without a lock: a command that is killed meanwhile would leave one that the user's next git refuses.
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     except OSError:
