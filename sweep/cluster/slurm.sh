@@ -15,7 +15,7 @@ set -euo pipefail
 : "${ALMR_RUNS:?a folder that every node sees, or s3://bucket/folder}"
 study=${1:?usage: slurm.sh STUDY [OPTIONS OF sbatch]}
 shift
-if [[ $study == */* || -e $study ]]; then study=$(realpath --canonicalize-missing --no-symlinks -- "$study"); fi
+if [[ $study == */* || -f $study ]]; then study=$(realpath --canonicalize-missing --no-symlinks -- "$study"); fi
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 options=(--parsable)

@@ -15,7 +15,7 @@ study=${1:?usage: submit.sh STUDY}
 absolute() {  # the job starts in a folder of Ray's own. This machine may have another realpath, as macOS
   if [[ $1 == *://* || $1 == /* ]]; then printf '%s' "$1"; else realpath --canonicalize-missing --no-symlinks -- "$1"; fi
 }
-if [[ $study == */* || -e $study ]]; then study=$(absolute "$study"); fi  # else the name of a study that almr brings
+if [[ $study == */* || -f $study ]]; then study=$(absolute "$study"); fi  # else the name of a study that almr brings
 ALMR_CACHE=$(absolute "$ALMR_CACHE") ALMR_RUNS=$(absolute "$ALMR_RUNS")
 
 # No --working-dir: `almr run` stages its workers' code, and Ray would use one working directory for both.

@@ -348,6 +348,7 @@ def test_a_submitted_job_does_not_depend_on_the_folder_that_it_starts_in(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my study.yaml").touch()
+    (tmp_path / "demo").mkdir()  # is no study
     here = machine | {"ALMR_CACHE": "cache", "ALMR_RUNS": "../runs"}
     for study in ("my study.yaml", "demo"):
         assert run("submit.sh", here, study).returncode == 0
