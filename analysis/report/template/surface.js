@@ -120,8 +120,10 @@ function winnerOf(lattice, weights, bounds, quantiles) {
   const at = lowest(mean);
   const [rows, columns] = [lattice.almr.length, lattice.lr.length];
   const [i, j] = refined(mean, rows, columns);
-  const free = Number.isFinite([-1, 0, 1].reduce((sum, di) => sum + [-1, 0, 1].reduce((part, dj) => part + around(mean, rows, columns, at)(di, dj), 0), 0));
-  const there = (/** @type {Matrix} */ values) => (free ? onParaboloid(around(values, rows, columns, at), i - Math.floor(at / columns), j - (at % columns)) : values[at]);
+  const [near, steps] = [around(mean, rows, columns, at), [-1, 0, 1]];
+  const free = steps.every((di) => steps.every((dj) => Number.isFinite(near(di, dj)))); // a guard forbids none of them
+  const [u, v] = [i - Math.floor(at / columns), j - (at % columns)];
+  const there = (/** @type {Matrix} */ values) => (free ? onParaboloid(around(values, rows, columns, at), u, v) : values[at]);
   const objective = there(mean);
   const half = quantiles[0] * weightedSd(weights, lattice.sd)[at];
   return {
