@@ -40,7 +40,7 @@ soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.
 	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 80
 	$(BIN)/python -m tests.benchmarks.soaks.fuzz --seed 0 --count 10000
 	$(BIN)/python -m tests.benchmarks.soaks.damage --seed 1 --count 300 --values 2000
-	$(BIN)/python -m tests.benchmarks.soaks.studies --seed 0 --count 200
+	$(BIN)/python -m tests.benchmarks.soaks.studies --seed 0 --count 160
 
 # In an environment of its own: what it requires is not ours. --strict fails where a package could not be looked up.
 audit: .venvs/audit/installed  ## known vulnerabilities of all pinned packages, by pip-audit: needs the advisories of the package index
