@@ -58,6 +58,7 @@ def test_an_interrupt_that_no_verb_tells_of_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.encode()) == (interruption.INTERRUPTED, interruption.SAID)
 
 
+@pytest.mark.skipif(pydantic.VERSION.startswith("2.8."), reason="it calls no function of ours to write a union")
 def test_a_signal_while_a_model_is_written_waits_for_the_whole_model() -> None:
     """Pydantic took it for a value of no kind of its union, warned, and the command went on."""
 
