@@ -24,6 +24,7 @@ from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import read_ingredients
 from sweep.worker.finite_losses import with_finite_losses
 from sweep.worker.group.node import python_path
+from sweep.worker.run_trial import begin_log
 
 MAIN = "main"
 MEASURE = "sweep.external.trial.measuring.measure"
@@ -54,7 +55,7 @@ def logged(log: Path, attempt: int) -> Iterator[None]:
         with log.open("a", encoding="utf-8", errors="backslashreplace") as opened:
             opened.write(f"{line}\n")
 
-    write(f"--- attempt {attempt}")
+    begin_log(log, attempt)
     try:
         yield
     except Exception as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sweep.worker.watch.silence import LONGEST_LOOK
+from sweep.worker.watch.silence import OwnTime
 from trainers.workers.heartbeat import Heartbeat
 
 SECONDS_BETWEEN = 1.0  # looks: shared storage is slow
@@ -18,7 +17,7 @@ class GrowthWatch:
 
     def __init__(self, paths: Iterable[Path], folder: Path) -> None:
         self.paths, self.heartbeat = tuple(paths), Heartbeat(folder)
-        self.silent, self.looked = 0.0, time.monotonic()
+        self.silent, self.time = 0.0, OwnTime()
         self.seen = self._look()
 
     @property
@@ -26,9 +25,8 @@ class GrowthWatch:
         """Seconds since a file last grew or was written, or since the start. Read it often: time in which this process
         did not look, with a machine or container that was paused, does not count.
         """
-        now = time.monotonic()
-        if now - self.looked >= SECONDS_BETWEEN:
-            self.silent, self.looked = self.silent + min(now - self.looked, LONGEST_LOOK), now
+        if self.time.unseen >= SECONDS_BETWEEN:
+            self.silent += self.time.look()
             if (found := self._look()) != self.seen:
                 self.seen, self.silent = found, 0.0
                 self.heartbeat.signal()

@@ -8,6 +8,23 @@ from pathlib import Path
 LONGEST_LOOK = 10.0  # seconds between two looks that count: more means that the machine was paused, the trial with it
 
 
+class OwnTime:
+    """The time in which this process runs, by a clock that nobody sets."""
+
+    def __init__(self) -> None:
+        self.looked = time.monotonic()
+
+    @property
+    def unseen(self) -> float:
+        """Seconds since the last look."""
+        return time.monotonic() - self.looked
+
+    def look(self) -> float:
+        """The seconds since the last look that count."""
+        passed, self.looked = min(self.unseen, LONGEST_LOOK), time.monotonic()
+        return passed
+
+
 class Silence:
     """Read by the process that watches the trial, from the start of an attempt.
 
@@ -16,14 +33,13 @@ class Silence:
     """
 
     def __init__(self, heartbeat: Path) -> None:
-        self.file, self.silent, self.looked = heartbeat, 0.0, time.monotonic()
+        self.file, self.silent, self.time = heartbeat, 0.0, OwnTime()
         self.seen = self._written()
 
     @property
     def seconds(self) -> float:
         """Seconds since this attempt's last heartbeat, or since its start where it has sent none. Read it often."""
-        now = time.monotonic()
-        self.silent, self.looked = self.silent + min(now - self.looked, LONGEST_LOOK), now
+        self.silent += self.time.look()
         if (written := self._written()) != self.seen:
             self.seen, self.silent = written, 0.0
         return self.silent

@@ -17,12 +17,11 @@ import os
 import select
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from sweep.worker.watch import ending, log_size, processes
-from sweep.worker.watch.silence import LONGEST_LOOK, Silence
+from sweep.worker.watch.silence import OwnTime, Silence
 
 TICK = 1.0
 LOG_TICKS = 5  # between two looks at the size of the trial's logs
@@ -44,7 +43,7 @@ class Watcher:
         self.pid, self.seconds, self.ended = pid, seconds, os.pidfd_open(pid)
         self.told: dict[str, Any] = {}
         self.heartbeat: Silence | None = None
-        self.quiet, self.looked, self.rest = 0.0, time.monotonic(), b""  # since the last line
+        self.quiet, self.time, self.rest = 0.0, OwnTime(), b""  # since the last line
         self.seen = processes.Seen(pid)
         self.ticks = 0
 
@@ -80,8 +79,8 @@ class Watcher:
 
     def _pass_time(self, said: bool) -> None:
         """Time in which this process did not run either, on a machine that was paused, does not count."""
-        now = time.monotonic()
-        self.quiet, self.looked = 0.0 if said else self.quiet + min(now - self.looked, LONGEST_LOOK), now
+        passed = self.time.look()
+        self.quiet = 0.0 if said else self.quiet + passed
 
     def _bound_logs(self) -> None:
         self.ticks += 1

@@ -95,7 +95,7 @@ def test_no_process_is_left_on_any_node(tmp_path, how):
 
 def test_what_grows_is_progress_and_what_is_still_is_none(tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("sweep.external.trial.growth.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sweep.worker.watch.silence.time.monotonic", lambda: clock[0])
     folder = tmp_path / "checkpoints" / "step-1"
     folder.mkdir(parents=True)
     watch = GrowthWatch([tmp_path / "log", tmp_path / "checkpoints"], tmp_path)
