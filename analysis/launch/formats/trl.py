@@ -10,7 +10,6 @@ Facts of TRL 1.16.0 with transformers 5.23.0 behind this:
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from analysis.launch.formats import packed_text, trainer_arguments
@@ -24,6 +23,7 @@ from sweep.study.files import disk
 NAME = "trl"
 TRAINER = "TRL 1.16"
 SCRIPT = "almr_trl"
+NEWEST = "newest_checkpoint"  # the function that says what a run goes on from
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
@@ -36,9 +36,15 @@ def write_with(plan: LaunchPlan, folder: Path, settings: Settings, ratio: list[s
     packed_text.write(plan, folder, NAME)
     quoted = {key: yaml_text.Quoted(v) if isinstance(v, str) else v for key, v in settings.items()}
     disk.written(folder / "trl.yaml", head(plan, TRAINER, ratio, NAME) + yaml_text.dump(quoted, width=10**6))
-    shutil.copyfile(TEMPLATES / f"{script}.txt", folder / f"{script}.py")
+    disk.written(folder / f"{script}.py", text_of(script))
     trainer_arguments.write_deepspeed(plan, folder)
     return [*differences(plan, "TRL"), *trainer_arguments.warnings(plan, NAME, "TRL")]
+
+
+def text_of(script: str) -> str:
+    """The script of this name: it stands alone, so it has what both scripts for TRL share."""
+    both, own = ((TEMPLATES / f"{name}.txt").read_text(encoding="utf-8") for name in (NEWEST, script))
+    return own.replace(f"# {NEWEST}\n", both)
 
 
 def settings(plan: LaunchPlan) -> Settings:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.launch.formats.format import TEMPLATES
+from analysis.launch.formats import trl
 from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.torchrun import RESTARTS, TORCHRUN, Command, start_script
 
@@ -154,9 +154,7 @@ def test_data_that_were_copied_without_the_model_are_refused_in_a_line(write_for
 
 @pytest.mark.parametrize("script", ["almr_trl", "almr_trl_dpo"])
 def test_trl_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path, script):
-    functions = [
-        one for one in ast.parse((TEMPLATES / f"{script}.txt").read_text()).body if isinstance(one, ast.FunctionDef)
-    ]
+    functions = [one for one in ast.parse(trl.text_of(script)).body if isinstance(one, ast.FunctionDef)]
     [newest] = [one for one in functions if one.name == "newest"]
     names = {"json": json, "Path": Path}
     exec(compile(ast.Module([newest], []), script, "exec"), names)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from preference_pairs import PAIRS_A_STEP, SEQUENCE, dpo_content
 
-from analysis.launch.formats.format import TEMPLATES
+from analysis.launch.formats import trl
 from sweep.study import Trial, study_file
 from trainers import prepare
 from trainers.packing.pack import LaunchText, pack, read
@@ -68,7 +68,7 @@ def _trained(folder: Path) -> list[dict[str, float]]:
     }
     (folder / "trl.yaml").write_text(yaml.safe_dump(settings))
     script = folder / "almr_trl_dpo.py"
-    script.write_text((TEMPLATES / "almr_trl_dpo.txt").read_text())
+    script.write_text(trl.text_of("almr_trl_dpo"))
     command = [sys.executable, str(script), "--config", str(folder / "trl.yaml")]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
