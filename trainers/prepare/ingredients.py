@@ -16,7 +16,7 @@ from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import check
 from trainers.model.loading import load_tokenizer
 from trainers.prepare import base_model, sources
-from trainers.prepare.base_model import BASE_MODEL, TOKENIZER, Progress
+from trainers.prepare.base_model import BASE_MODEL, TOKENIZER, BaseModel, Progress
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,25 @@ def make(
             finished(study.corpora.by_name[name].where)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
+    ingredients = _ingredients(study, base, read, folders).model_copy(update={"base_check": looked})
+    progress("measuring the base model's loss", None)
+    measured = ingredients.model_copy(update={"base_check": check.measure(study, ingredients)})
+    return StudyInputs(measured, read, tokenizer)
+
+
+def _ingredients(
+    study: Study, base: BaseModel, read: Mapping[str, DocumentSource], folders: Mapping[str, Path]
+) -> Ingredients:
     facts = {name: _facts(study, name, folder) for name, folder in folders.items()}
     _refuse_borders_inside(study, facts)
     now = {name: source.commit for name, source in read.items()} | base.commits
-    ingredients = Ingredients(
+    return Ingredients(
         base_model=base.path,
         base_model_fingerprint=base.fingerprint,
         folders={name: str(folder) for name, folder in folders.items()},
         corpora=facts,
         commits={part: commit for part, commit in now.items() if commit},
-        base_check=looked,
     )
-    progress("measuring the base model's loss", None)
-    measured = ingredients.model_copy(update={"base_check": check.measure(study, ingredients)})
-    return StudyInputs(measured, read, tokenizer)
 
 
 def _facts(study: Study, name: str, folder: Path) -> CorpusFacts:
