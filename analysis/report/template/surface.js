@@ -140,10 +140,11 @@ function lowest(values) {
   return at;
 }
 
+const clip = (/** @type {number} */ k, /** @type {number} */ last) => Math.min(Math.max(k, 0), last);
+
 /** The values so many steps from a place, or at the edge. @param {Matrix} values @param {number} rows
  * @param {number} columns @param {number} at @returns {(di: number, dj: number) => number} */
 function around(values, rows, columns, at) {
-  const clip = (/** @type {number} */ k, /** @type {number} */ last) => Math.min(Math.max(k, 0), last);
   const [i, j] = [Math.floor(at / columns), at % columns];
   return (di, dj) => values[clip(i + di, rows - 1) * columns + clip(j + dj, columns - 1)];
 }
@@ -170,7 +171,6 @@ function onParaboloid(near, u, v) {
 function refined(values, rows, columns) {
   const at = lowest(values);
   const [i, j] = [Math.floor(at / columns), at % columns];
-  const clip = (/** @type {number} */ k, /** @type {number} */ last) => Math.min(Math.max(k, 0), last);
   const near = around(values, rows, columns, at);
   let step = [vertex(near(-1, 0), near(0, 0), near(1, 0), i, rows), vertex(near(0, -1), near(0, 0), near(0, 1), j, columns)];
   const [byI, byJ, ii, jj, ij] = paraboloid(near);
